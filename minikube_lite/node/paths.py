@@ -1,0 +1,53 @@
+"""Where everything of one node lives. Called by cli (to find the socket) and by node; standard library only.
+
+Without a root the system's own places are used (FHS: /var/lib, /run, /var/log); with one, all of it is below that
+directory, so that nodes with different roots live side by side, cgroups included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+class Paths:
+    """The directories and files of the node with this root (None: the system's own places)."""
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        if root is None:
+            self.root: Path | None = None
+            self.state = Path("/var/lib/minikube-lite")
+            self.run = Path("/run/minikube-lite")
+            self.logs = Path("/var/log/minikube-lite")
+            self.manifests = Path("/etc/minikube-lite/manifests")
+            self.cgroup = "/minikube-lite"
+        else:
+            self.root = Path(os.path.realpath(root))
+            self.state = self.root / "state"
+            self.run = self.root / "run"
+            self.logs = self.root / "logs"
+            self.manifests = self.root / "manifests"
+            digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
+            self.cgroup = f"/minikube-lite-{digest}"
+        self.socket = self.run / "api.sock"
+        self.lock = self.run / "node.lock"
+        self.images = self.state / "images"
+        self.pods = self.state / "pods"
+        self.events = self.state / "events.jsonl"
+
+    def pod_state(self, uid: str) -> Path:
+        """The pod's record, bundles and `/etc` files."""
+        return self.pods / uid
+
+    def pod_run(self, uid: str) -> Path:
+        """The pod's pinned namespaces and shared memory (mount points)."""
+        return self.run / "pods" / uid
+
+    def pod_logs(self, namespace: str, name: str, uid: str) -> Path:
+        """As the kubelet lays out /var/log/pods."""
+        return self.logs / "pods" / f"{namespace}_{name}_{uid}"
+
+    def pod_cgroup(self, uid: str) -> str:
+        """The OCI `cgroupsPath` of the pod."""
+        return f"{self.cgroup}/pod{uid}"
