@@ -6,8 +6,8 @@ directory, so that nodes with different roots live side by side, cgroups include
 
 from __future__ import annotations
 
-import hashlib
 import os
+import zlib
 from pathlib import Path
 
 
@@ -28,8 +28,7 @@ class Paths:
             self.run = self.root / "run"
             self.logs = self.root / "logs"
             self.manifests = self.root / "manifests"
-            digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
-            self.cgroup = f"/minikube-lite-{digest}"
+            self.cgroup = f"/minikube-lite-{zlib.crc32(os.fsencode(self.root)):08x}"
         self.socket = self.run / "api.sock"
         self.lock = self.run / "node.lock"
         self.images = self.state / "images"

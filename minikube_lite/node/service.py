@@ -109,9 +109,7 @@ class NodeService(Protocol):
         """
         ...
 
-    async def apply(
-        self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool
-    ) -> ApplyOutcome:
+    async def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
         """Write each document of `data` into the manifests directory. `base_dir` is what relative image paths mean."""
         ...
 

@@ -1,0 +1,101 @@
+"""Takes over what an earlier node left. node.node calls it once, before its first decision.
+
+Containers do not notice that a node died: their shims watch over them. A new node reads the records, asks each bundle
+what became of its run, watches what runs, and removes what belongs to nobody (cgroups, mounts and files below its own
+root that no record names). After a reboot nothing runs; records and restart counts stay.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+
+import structlog
+
+from minikube_lite.linux import sandbox
+from minikube_lite.linux.cgroups import Cgroup
+from minikube_lite.node import records
+from minikube_lite.node.paths import Paths
+from minikube_lite.node.pods import Pods
+from minikube_lite.node.records import PodRecord
+from minikube_lite.node.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+
+async def adopt(paths: Paths, pods: Pods, runtime: Runtime, boot_id: str) -> int:
+    """Fill the table from the state directory; returns the number of containers that run. Raises OSError."""
+    running = 0
+    try:
+        entries = sorted(os.listdir(paths.pods))
+    except FileNotFoundError:
+        entries = []
+    for uid in entries:
+        directory = paths.pods / uid
+        try:
+            record = records.load(directory)
+        except records.BrokenRecord as error:
+            log.warning("record_set_aside", uid=uid, error=str(error))
+            continue  # what it may still run is swept as an orphan below
+        if pods.get(record.key) is not None:
+            log.warning("record_set_aside", uid=uid, error=f"a second record for {record.key}")
+            continue
+        pods.put(record)
+        record = await _adopt_pod(record, runtime, boot_id)
+        pods.put(record)
+        running += sum(seen.state == "running" for seen in record.observed.containers.values())
+    sweep(paths, pods)
+    return running
+
+
+async def _adopt_pod(record: PodRecord, runtime: Runtime, boot_id: str) -> PodRecord:
+    same_boot = record.boot_id == boot_id
+    sandbox_seen = record.observed.sandbox
+    if sandbox_seen is not None:
+        ready = same_boot and await runtime.sandbox_ready(record)
+        record = record.with_(sandbox=replace(sandbox_seen, ready=ready))
+    for name, seen in record.observed.containers.items():
+        bundle = record.bundles.get(name)
+        if bundle is None:
+            continue
+        state = await runtime.inspect(record, name, bundle)
+        if state.running is not None:
+            record = record.with_container(
+                name,
+                state="running",
+                pid=state.running.pid,
+                started_at=state.running.started_at,
+                started_wall=state.running.started_wall,
+                exit=None,
+                image="ready",
+            )
+        elif state.exit is not None:
+            ended = state.exit if same_boot else replace(state.exit, finished_at=0.0, started_at=0.0)
+            record = record.with_container(name, state="exited", exit=seen.exit or ended, pid=0, stop=None)
+        elif seen.exit is None:  # recorded, but it never began: the node died in between
+            record = record.with_container(name, state="waiting", pid=0, stop=None)
+    return replace(record, boot_id=boot_id)
+
+
+def sweep(paths: Paths, pods: Pods) -> None:
+    """Remove what lies below this node's own root and cgroup and belongs to no pod."""
+    known = {record.observed.uid for record in pods}
+    root = Cgroup(paths.cgroup)
+    for name in root.children():
+        if name.removeprefix("pod") not in known:
+            log.warning("orphan_swept", cgroup=f"{paths.cgroup}/{name}")
+            orphan = Cgroup(f"{paths.cgroup}/{name}")
+            orphan.kill()
+            orphan.remove()
+    for directory in (paths.run / "pods", paths.pods):
+        for uid in os.listdir(directory) if directory.is_dir() else ():
+            if uid not in known:
+                log.warning("orphan_swept", path=str(directory / uid))
+                sandbox.remove_sandbox(str(paths.run / "pods" / uid), f"{paths.cgroup}/pod{uid}")
+                if not sandbox.mounted_below(str(directory / uid)):
+                    shutil.rmtree(directory / uid, ignore_errors=True)
+    logs = paths.logs / "pods"
+    for name in os.listdir(logs) if logs.is_dir() else ():
+        if name.rpartition("_")[2] not in known:
+            shutil.rmtree(logs / name, ignore_errors=True)

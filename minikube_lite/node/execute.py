@@ -1,0 +1,391 @@
+"""Brings one pod to where it should be. `node.queue` calls `Executor.work(key)`; what it hands on is done by `Runtime`.
+
+Decide once, act, look again: each pass asks `core.plan` and carries out what it says, in order. What must outlive the
+node is recorded before it is done. A failure of the world is recorded too, and the next pass decides when to try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from minikube_lite.core import backoff, hashes
+from minikube_lite.core.model import (
+    AcceptSpec,
+    Action,
+    BeginTermination,
+    CreatePod,
+    CreateSandbox,
+    Exit,
+    Failure,
+    ForgetContainer,
+    KillContainer,
+    PodDesired,
+    PodObserved,
+    Policy,
+    PullImage,
+    RemovePod,
+    SandboxObserved,
+    StartContainer,
+    Stop,
+    StopContainer,
+    Termination,
+    UpdateResources,
+)
+from minikube_lite.core.plan import plan
+from minikube_lite.images.store import Image, ImageError, ImageStore
+from minikube_lite.node.clock import boottime, wall
+from minikube_lite.node.log_tail import last_lines
+from minikube_lite.node.paths import Paths
+from minikube_lite.node.pods import Pods
+from minikube_lite.node.records import PodRecord
+from minikube_lite.node.reporter import Reporter
+from minikube_lite.node.runtime import Runtime, RuntimeFailure
+
+log = structlog.get_logger(__name__)
+
+MAX_PASSES = 50
+"""A plan that has not settled after so many passes is a bug of ours: said, and tried again later."""
+RETRY = 5.0
+"""Seconds until a key is looked at again after the world failed in a way that no record holds (a full disk)."""
+
+
+class Executor:
+    """Carries plans out, one pod at a time; `desired(key)` is what the directory asks for."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        pods: Pods,
+        runtime: Runtime,
+        images: ImageStore,
+        report: Reporter,
+        policy: Policy,
+        desired: Callable[[str], PodDesired | None],
+        again: Callable[[str], None],
+        wake: Callable[[str, float | None], None],
+        publish: Callable[[str], None],
+        boot_id: str,
+    ) -> None:
+        self._paths = paths
+        self._pods = pods
+        self._runtime = runtime
+        self._images = images
+        self._report = report
+        self._policy = policy
+        self._desired = desired
+        self._again = again
+        self._wake = wake
+        self._publish = publish
+        self._boot_id = boot_id
+        self._ready_images: dict[tuple[str, str], tuple[str, Image]] = {}
+        self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}
+        runtime.on_exit = self.container_exited
+
+    async def work(self, key: str) -> None:
+        """Pass after pass until nothing is left to do now. Never raises for a failure of the world or of the user."""
+        try:
+            for _ in range(MAX_PASSES):
+                record = self._pods.get(key)
+                desired = self._desired(key)
+                decided = plan(desired, None if record is None else record.observed, boottime(), self._policy)
+                if not decided.actions:
+                    self._wake(key, decided.wake_at)
+                    break
+                for action in decided.actions:
+                    await self._do(key, desired, action)
+                self._publish(key)
+            else:
+                log.error("plan_did_not_settle", pod=key)
+                self._wake(key, boottime() + RETRY)
+        except OSError as error:
+            self._report.world_failed(key, self._pods.get(key), error)
+            self._wake(key, boottime() + RETRY)
+        except Exception:
+            log.exception("pod_worker_failed", pod=key)
+            self._wake(key, boottime() + RETRY)
+        self._publish(key)
+
+    async def _do(self, key: str, desired: PodDesired | None, action: Action) -> None:
+        match action:
+            case CreatePod():
+                assert desired is not None
+                await self._create_pod(desired)
+            case AcceptSpec():
+                assert desired is not None
+                self._accept(key, desired)
+            case CreateSandbox():
+                await self._create_sandbox(key)
+            case PullImage(container):
+                await self._pull(key, container)
+            case StartContainer():
+                await self._start(key, action)
+            case StopContainer():
+                self._stop(key, action)
+            case KillContainer(container, reason):
+                await self._kill(key, container, reason)
+            case UpdateResources(container):
+                await self._update_resources(key, container)
+            case ForgetContainer(container):
+                await self._forget(key, container)
+            case BeginTermination(deadline, reason):
+                record = self._pods[key]
+                termination = Termination(boottime(), deadline, reason, wall())
+                self._pods.save(record.with_(termination=termination))
+            case RemovePod(reason):
+                await self._remove_pod(key, reason)
+
+    async def _create_pod(self, desired: PodDesired) -> None:
+        pod = desired.pod
+        uid = str(uuid.uuid4())
+        observed = PodObserved(uid=uid, pod=pod, source=desired.source, created_wall=wall())
+        self._pods.save(PodRecord(observed, boot_id=self._boot_id), spec=True)
+        log.info("pod_created", pod=pod.key, uid=uid, source=desired.source)
+
+    def _accept(self, key: str, desired: PodDesired) -> None:
+        record = self._pods[key]
+        self._pods.save(record.with_(pod=desired.pod, source=desired.source), spec=True)
+        log.info("pod_configured", pod=key, source=desired.source)
+
+    async def _create_sandbox(self, key: str) -> None:
+        record = self._pods[key]
+        try:
+            warnings = await self._runtime.create_sandbox(record)
+        except RuntimeFailure as error:
+            failure = _next_failure(record.observed.sandbox_failure, "FailedCreatePodSandBox", error.message)
+            self._pods.put(self._pods[key].with_(sandbox_failure=failure, sandbox=None))
+            self._report.warning(record, "FailedCreatePodSandBox", error.message)
+            return
+        pod = record.observed.pod
+        sandbox = SandboxObserved(ready=True, hash=hashes.sandbox_hash(pod), resources=hashes.pod_resources_hash(pod))
+        fresh = replace(self._pods[key].with_(sandbox=sandbox, sandbox_failure=None), boot_id=self._boot_id)
+        self._pods.save(fresh)
+        for warning in warnings:
+            self._report.warning(record, "NotEnforced", warning)
+
+    async def _pull(self, key: str, container: str) -> None:
+        """Bring an image in; a long one goes on in the background and brings the key back when it is done."""
+        record = self._pods[key]
+        reference, base = self._reference(record, container)
+        if self._images.is_cheap(reference, base):
+            self._resolved(record.observed.uid, container, reference, _resolve(self._images, reference, base))
+            return
+        name = (record.observed.uid, container)
+        if name in self._pulls:
+            return
+        self._pods.put(record.with_container(container, image="pulling", image_reference=reference))
+        self._report.normal(record, "Pulling", f'Pulling image "{reference}"', container)
+
+        async def pull() -> None:
+            try:
+                outcome = await asyncio.to_thread(_resolve, self._images, reference, base)
+                self._resolved(record.observed.uid, container, reference, outcome)
+            finally:
+                del self._pulls[name]
+                self._again(key)
+
+        self._pulls[name] = asyncio.get_running_loop().create_task(pull())
+
+    def _resolved(self, uid: str, container: str, reference: str, outcome: Image | ImageError) -> None:
+        record = self._pods.by_uid(uid)
+        if record is None:
+            return
+        seen = record.container(container)
+        if isinstance(outcome, ImageError):
+            failure = _next_failure(seen.image_failure, outcome.reason, outcome.message)
+            changed = record.with_container(container, image="absent", image_reference=reference, image_failure=failure)
+            self._pods.put(changed)
+            self._report.warning(record, "Failed", f'Failed to pull image "{reference}": {outcome.message}', container)
+            return
+        self._ready_images[uid, container] = (reference, outcome)
+        self._pods.put(
+            record.with_container(
+                container, image="ready", image_reference=reference, image_failure=None, image_id=outcome.id
+            )
+        )
+
+    def _reference(self, record: PodRecord, container: str) -> tuple[str, Path]:
+        reference = _spec(record, container).image or ""
+        return reference, Path(record.observed.source).parent
+
+    async def _start(self, key: str, action: StartContainer) -> None:
+        record = self._pods[key]
+        uid, name = record.observed.uid, action.container
+        reference, base = self._reference(record, name)
+        held = self._ready_images.get((uid, name))
+        image = held[1] if held is not None and held[0] == reference else None
+        if image is None:  # after a restart of the node nothing is at hand yet
+            outcome = await asyncio.to_thread(_resolve, self._images, reference, base)
+            self._resolved(uid, name, reference, outcome)
+            if isinstance(outcome, ImageError):
+                return
+            image = outcome
+        spec = _spec(record, name)
+        bundle = f"{action.restart_count}-{uuid.uuid4().hex[:8]}"
+        seen = record.container(name)
+        recorded = record.with_container(
+            name,
+            state="waiting",
+            restart_count=action.restart_count,
+            failures=action.failures,
+            hash=hashes.container_hash(spec, record.observed.pod),
+            resources=hashes.resources_hash(spec),
+            exit=None,
+            last_exit=seen.exit or seen.last_exit,
+            stop=None,
+            ever_started=True,
+        )
+        old_bundle, older_bundle = record.bundles.get(name, ""), record.previous_bundles.get(name, "")
+        if seen.state == "exited":
+            keep = {**record.previous_bundles, name: old_bundle}
+            recorded = replace(recorded, previous_bundles=keep)
+        else:
+            older_bundle, old_bundle = old_bundle, ""  # the run before this one never began: nothing to keep of it
+        self._pods.save(replace(recorded, bundles={**record.bundles, name: bundle}))
+        try:
+            running = await self._runtime.start(self._pods[key], name, bundle, image)
+        except RuntimeFailure as error:
+            if error.reason == "StartError":  # the container was made, its command could not be: containerd's 128
+                now = boottime()
+                ended = Exit(128, reason="StartError", message=error.message, started_at=now, finished_at=now)
+                self._pods.put(self._pods[key].with_container(name, create_failure=None))
+                self.container_exited(uid, name, bundle, replace(ended, started_wall=wall(), finished_wall=wall()))
+                return
+            failure = _next_failure(seen.create_failure, error.reason, error.message)
+            back = self._pods[key].with_container(
+                name,
+                create_failure=failure,
+                state=seen.state,
+                exit=seen.exit,
+                last_exit=seen.last_exit,
+                restart_count=seen.restart_count,
+                ever_started=seen.ever_started,
+            )
+            self._pods.save(replace(back, bundles=record.bundles, previous_bundles=record.previous_bundles))
+            await self._runtime.forget_bundle(record, name, bundle, log=True)
+            self._report.warning(record, "Failed", f"Error: {error.message}", name)
+            return
+        current = self._pods[key]
+        if current.bundles.get(name) == bundle and current.container(name).state == "waiting":
+            self._pods.put(
+                current.with_container(
+                    name,
+                    state="running",
+                    pid=running.pid,
+                    started_at=running.started_at,
+                    started_wall=running.started_wall,
+                    create_failure=None,
+                )
+            )
+        self._report.started(record, name, action, running.pid)
+        for warning in running.warnings:
+            self._report.warning(record, "NotEnforced", warning, name)
+        if old_bundle:
+            await self._runtime.forget_bundle(record, name, old_bundle, log=False)
+        if older_bundle:
+            await self._runtime.forget_bundle(record, name, older_bundle, log=True)
+
+    def container_exited(self, uid: str, name: str, bundle: str, ended: Exit) -> None:
+        """A run is over: remember how, and look at the pod again. Called by the runtime, in the loop."""
+        record = self._pods.by_uid(uid)
+        if record is None or record.bundles.get(name) != bundle:
+            return
+        seen = record.container(name)
+        if seen.state == "exited":
+            return
+        lines = last_lines(self._paths, record, name, bundle) if ended.code else ()
+        ended = replace(ended, message=ended.message or "\n".join(lines))
+        self._pods.put(record.with_container(name, state="exited", exit=ended, pid=0, stop=None))
+        self._report.exited(record, name, ended, backoff.next_delay(seen.failures, ended, self._policy))
+        self._publish(record.key)
+        self._again(record.key)
+
+    def _stop(self, key: str, action: StopContainer) -> None:
+        record = self._pods[key]
+        stop = Stop(boottime(), action.deadline, action.reason)
+        self._pods.save(record.with_container(action.container, stop=stop))
+        self._runtime.signal(record, action.container, signal.SIGTERM)
+        self._report.normal(
+            record, "Killing", f"Stopping container {action.container}: {action.reason}", action.container
+        )
+
+    async def _kill(self, key: str, container: str, reason: str) -> None:
+        record = self._pods[key]
+        now = boottime()
+        stop = record.container(container).stop or Stop(now, now, reason)
+        self._pods.put(record.with_container(container, stop=replace(stop, killed=True)))
+        await self._runtime.kill(record, container)
+
+    async def _update_resources(self, key: str, container: str) -> None:
+        record = self._pods[key]
+        pod = record.observed.pod
+        try:
+            mismatches = await self._runtime.update_resources(record, container)
+        except OSError as error:
+            mismatches = (f"{error.strerror or error}",)
+        current = self._pods[key]
+        if container:
+            self._pods.save(
+                current.with_container(container, resources=hashes.resources_hash(_spec(record, container)))
+            )
+        elif current.observed.sandbox is not None:
+            sandbox = replace(current.observed.sandbox, resources=hashes.pod_resources_hash(pod))
+            self._pods.save(current.with_(sandbox=sandbox))
+        for mismatch in mismatches:
+            self._report.warning(record, "ResizeFailed", mismatch, container)
+        if not mismatches:
+            self._report.resized(record, container)
+
+    async def _forget(self, key: str, container: str) -> None:
+        record = self._pods[key]
+        for bundles in (record.bundles, record.previous_bundles):
+            if container in bundles:
+                await self._runtime.forget_bundle(record, container, bundles[container], log=True)
+        record = self._pods[key]
+        left = {name: seen for name, seen in record.observed.containers.items() if name != container}
+        self._ready_images.pop((record.observed.uid, container), None)
+        self._pods.save(
+            replace(
+                record.with_(containers=left),
+                bundles={name: b for name, b in record.bundles.items() if name != container},
+                previous_bundles={name: b for name, b in record.previous_bundles.items() if name != container},
+            )
+        )
+
+    async def _remove_pod(self, key: str, reason: str) -> None:
+        record = self._pods[key]
+        for name in [name for name in self._pulls if name[0] == record.observed.uid]:
+            self._pulls[name].cancel()
+        await self._runtime.remove_pod(record)
+        self._pods.drop(key)
+        for name in [name for name in self._ready_images if name[0] == record.observed.uid]:
+            del self._ready_images[name]
+        log.info("pod_removed", pod=key, uid=record.observed.uid, reason=reason)
+
+    async def close(self) -> None:
+        """Stop what goes on in the background."""
+        pulls = list(self._pulls.values())
+        for task in pulls:
+            task.cancel()
+        await asyncio.gather(*pulls, return_exceptions=True)
+
+
+def _resolve(images: ImageStore, reference: str, base: Path) -> Image | ImageError:
+    try:
+        return images.resolve(reference, base)
+    except ImageError as error:
+        return error
+
+
+def _next_failure(before: Failure | None, reason: str, message: str) -> Failure:
+    return Failure(reason, message, boottime(), 1 if before is None else before.count + 1)
+
+
+def _spec(record: PodRecord, container: str):  # type: ignore[no-untyped-def]
+    return next(item for item in record.observed.pod.spec.containers if item.name == container)

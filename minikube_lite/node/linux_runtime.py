@@ -1,0 +1,418 @@
+"""The real runtime: turns records into OCI bundles and gives them to the launcher. Called by node.execute and node.adopt.
+
+The node itself never forks: the launcher does. What needs no fork (signals, cgroup writes, files) is done here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from minikube_lite.core import oci
+from minikube_lite.core.model import Exit
+from minikube_lite.images.store import Image
+from minikube_lite.linux import records as bundle_records
+from minikube_lite.linux import sandbox
+from minikube_lite.linux.cgroups import Cgroup, resize
+from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
+from minikube_lite.node.clock import boottime, wall
+from minikube_lite.node.exec_session import LinuxExecSession, open_exec
+from minikube_lite.node.log_tail import log_path
+from minikube_lite.node.paths import Paths
+from minikube_lite.node.pod_files import etc_mounts, write_etc
+from minikube_lite.node.records import PodRecord
+from minikube_lite.node.runtime import OnExit, Running, RunState, RuntimeFailure
+from minikube_lite.spec.objects import Container
+
+log = structlog.get_logger(__name__)
+
+SHM_BYTES = 64 << 20
+"""Size of a pod's /dev/shm (containerd's default)."""
+LOG_MAX_BYTES = 10 << 20
+LOG_MAX_FILES = 5
+"""The kubelet's containerLogMaxSize and containerLogMaxFiles."""
+SETTLE = 10.0
+"""Seconds to wait for a shim that has claimed its bundle to say what became of it."""
+PAUSE = "pause"
+"""The bundle of the process that holds a shared PID namespace."""
+
+
+class LinuxRuntime:
+    """Containers by namespaces, mounts and cgroups of this machine."""
+
+    on_exit: OnExit
+
+    def __init__(self, paths: Paths, launcher: Launcher, respawn: Callable[[], Launcher]) -> None:
+        self._paths = paths
+        self._launcher = launcher
+        self._respawn = respawn
+        self._watched: dict[str, int] = {}
+        self._closed = False
+        launcher.on_death = self._launcher_died
+
+    def attach(self) -> None:
+        """Begin to listen to the launcher, in the running loop."""
+        self._launcher.attach(asyncio.get_running_loop())
+
+    def _launcher_died(self) -> None:
+        """It is stateless: start another. Containers have their own shims and notice nothing."""
+        if self._closed:
+            return
+        log.warning("launcher_died", pid=self._launcher.pid)
+        self._launcher.close()
+        self._launcher = self._respawn()
+        self._launcher.on_death = self._launcher_died
+        self._launcher.attach(asyncio.get_running_loop())
+        log.info("launcher_started", pid=self._launcher.pid)
+
+    @property
+    def launcher_pid(self) -> int:
+        return self._launcher.pid
+
+    async def close(self) -> None:
+        """Let go of everything; what runs, runs on."""
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        for pidfd in self._watched.values():
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._watched.clear()
+        self._launcher.close()
+
+    # -- sandbox ---------------------------------------------------------------------------------------------------
+
+    async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
+        pod, uid = record.observed.pod, record.observed.uid
+        directory = self._paths.pod_run(uid)
+        namespaces = oci.sandbox_namespaces(pod)
+        try:
+            write_etc(self._paths.pod_state(uid) / "etc", pod)
+            os.makedirs(directory, exist_ok=True)
+            for _ in range(2):
+                try:
+                    made, _fds = await self._launcher.request(
+                        "sandbox",
+                        dir=str(directory),
+                        namespaces=namespaces,
+                        hostname=oci.pod_hostname(pod) if "uts" in namespaces else None,
+                        cgroupsPath=self._paths.pod_cgroup(uid),
+                        resources=oci.pod_resources(pod),
+                        shm_bytes=None if pod.spec.host_ipc else SHM_BYTES,
+                        sysctl={},
+                    )
+                    break
+                except LauncherDied:
+                    continue  # idempotent: the new launcher makes it over what the old one left
+            else:
+                raise RuntimeFailure("FailedCreatePodSandBox", "the launcher died twice")
+        except (LauncherError, OSError) as error:
+            raise RuntimeFailure("FailedCreatePodSandBox", _words(error)) from error
+        warnings = tuple(made.get("mismatches", ()))
+        if pod.spec.share_process_namespace:
+            await self._start_pause(record)
+        return warnings
+
+    async def sandbox_ready(self, record: PodRecord) -> bool:
+        uid, pod = record.observed.uid, record.observed.pod
+        pins = [str(self._paths.pod_run(uid) / "ns" / _PINS[kind]) for kind in oci.sandbox_namespaces(pod)]
+        if pod.spec.share_process_namespace:
+            pins.append(str(self._paths.pod_run(uid) / "ns" / "pid"))
+        mounted = sandbox.mounted_below(str(self._paths.pod_run(uid)))
+        return all(pin in mounted for pin in pins) and Cgroup(self._paths.pod_cgroup(uid)).exists()
+
+    async def _start_pause(self, record: PodRecord) -> None:
+        """A process that does nothing but hold the shared PID namespace and reap: PID 1 of the whole pod."""
+        raise NotImplementedError
+
+    # -- containers ------------------------------------------------------------------------------------------------
+
+    def bundle(self, record: PodRecord, container: str, bundle: str) -> Path:
+        return self._paths.pod_state(record.observed.uid) / "containers" / container / bundle
+
+    def cgroup(self, record: PodRecord, container: str) -> Cgroup:
+        """The cgroup of the container's present run; "" is the pod's own."""
+        base = self._paths.pod_cgroup(record.observed.uid)
+        return Cgroup(f"{base}/{container}-{record.bundles[container]}" if container else base)
+
+    async def start(self, record: PodRecord, container: str, bundle: str, image: Image) -> Running:
+        directory = self.bundle(record, container, bundle)
+        try:
+            config = self._config(record, container, image, directory)
+            for part in ("rootfs", "upper", "work"):
+                os.makedirs(directory / part)
+            log_file = Path(log_path(self._paths, record, container, bundle))
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        except oci.CannotRun as error:
+            raise RuntimeFailure(error.reason, error.message) from error
+        except OSError as error:
+            raise RuntimeFailure("CreateContainerError", _words(error)) from error
+        try:
+            reply, _fds = await self._launcher.request(
+                "run",
+                bundle=str(directory),
+                rootfs=[_overlay(image, directory)],
+                log={"path": str(log_file), "maxBytes": LOG_MAX_BYTES, "maxFiles": LOG_MAX_FILES},
+                ignoreSigchld=False,
+            )
+        except LauncherDied:
+            state = await self.inspect(record, container, bundle)
+            if state.running is not None:
+                return state.running
+            if state.exit is not None:
+                asyncio.get_running_loop().call_soon(self.on_exit, record.observed.uid, container, bundle, state.exit)
+                return Running(0, state.exit.started_at, state.exit.started_wall)
+            raise RuntimeFailure("CreateContainerError", "the launcher died; it has been started again") from None
+        except LauncherError as error:
+            reason = "StartError" if error.reason == "StartError" else "CreateContainerError"
+            raise RuntimeFailure(reason, error.message) from error
+        self._watch(record, container, bundle, reply["shimPid"], reply["shimStartTime"])
+        return Running(reply["pid"], boottime(), wall(), tuple(reply.get("mismatches", ())))
+
+    def _config(self, record: PodRecord, container: str, image: Image, directory: Path) -> dict[str, Any]:
+        pod, uid = record.observed.pod, record.observed.uid
+        run = self._paths.pod_run(uid)
+        namespaces = {kind: str(run / "ns" / _PINS[kind]) for kind in oci.sandbox_namespaces(pod)}
+        if pod.spec.share_process_namespace:
+            namespaces["pid"] = str(run / "ns" / "pid")
+        spec = _container(record, container)
+        config: dict[str, Any] = oci.container_config(
+            pod,
+            spec,
+            image_config=image.config,
+            namespaces=namespaces,
+            cgroups_path=f"{self._paths.pod_cgroup(uid)}/{container}-{directory.name}",
+            mounts=[*image.mounts, *etc_mounts(self._paths.pod_state(uid) / "etc", pod)],
+            shm=None if pod.spec.host_ipc else str(run / "shm"),
+            user=(0, 0, ()),
+            rootfs="rootfs",
+        )
+        return config
+
+    async def inspect(self, record: PodRecord, container: str, bundle: str) -> RunState:
+        directory = self.bundle(record, container, bundle)
+        try:
+            if bundle_records.claim(str(directory), {"pid": 0}):
+                return RunState("never")
+        except FileNotFoundError:
+            return RunState("never")
+        deadline = boottime() + SETTLE
+        while True:
+            ended = _read(directory / "exit.json")
+            if ended is not None:
+                return RunState("exited", exit=_exit(ended))
+            shim = _read(directory / "shim.json") or {}
+            alive = bundle_records.alive(shim)
+            state = _read(directory / "state.json")
+            if not alive:
+                if (ended := _read(directory / "exit.json")) is not None:  # it ended between the two looks
+                    return RunState("exited", exit=_exit(ended))
+                await self.kill(record, container)
+                if state is None:
+                    return RunState("never")
+                return RunState("exited", exit=_unknown(state))
+            if state is not None:
+                self._watch(record, container, bundle, shim["pid"], shim["startTime"])
+                return RunState("running", Running(state["pid"], state["startedAt"], state["startedWall"]))
+            if boottime() > deadline:
+                raise RuntimeFailure("CreateContainerError", f"{directory}: the shim does not say what it does")
+            await asyncio.sleep(0.01)
+
+    def _watch(self, record: PodRecord, container: str, bundle: str, pid: int, start_time: int) -> None:
+        """Have `on_exit` called when the shim ends, which it does once the container's end is on record."""
+        directory = self.bundle(record, container, bundle)
+        name = str(directory)
+        if name in self._watched:
+            return
+        uid = record.observed.uid
+        loop = asyncio.get_running_loop()
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            loop.call_soon(self._shim_ended, record, container, bundle)
+            return
+        if not bundle_records.alive({"pid": pid, "startTime": start_time}):
+            os.close(pidfd)
+            loop.call_soon(self._shim_ended, record, container, bundle)
+            return
+        self._watched[name] = pidfd
+
+        def ended() -> None:
+            loop.remove_reader(pidfd)
+            os.close(self._watched.pop(name))
+            self._shim_ended(record, container, bundle)
+
+        loop.add_reader(pidfd, ended)
+        log.debug("container_watched", uid=uid, container=container, shim=pid)
+
+    def _shim_ended(self, record: PodRecord, container: str, bundle: str) -> None:
+        directory = self.bundle(record, container, bundle)
+        ended = _read(directory / "exit.json")
+        if ended is None:
+            asyncio.get_running_loop().create_task(self._shim_lost(record, container, bundle))
+            return
+        self.on_exit(record.observed.uid, container, bundle, _exit(ended))
+
+    async def _shim_lost(self, record: PodRecord, container: str, bundle: str) -> None:
+        """The shim was killed: its container dies with it (PR_SET_PDEATHSIG); make sure of it, then say so."""
+        cgroup = Cgroup(f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}")
+        await asyncio.to_thread(_kill_and_remove, cgroup)
+        state = _read(self.bundle(record, container, bundle) / "state.json") or {}
+        self.on_exit(record.observed.uid, container, bundle, _unknown(state))
+
+    def signal(self, record: PodRecord, container: str, signo: int) -> None:
+        state = _read(self.bundle(record, container, record.bundles[container]) / "state.json")
+        if state is None:
+            return
+        try:
+            pidfd = os.pidfd_open(state["pid"])
+        except ProcessLookupError:
+            return
+        try:
+            if bundle_records.alive(state):  # looked at after the pidfd was opened: it is this very process
+                signal.pidfd_send_signal(pidfd, signo)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(pidfd)
+
+    async def kill(self, record: PodRecord, container: str) -> None:
+        await asyncio.to_thread(self.cgroup(record, container).kill)
+
+    async def update_resources(self, record: PodRecord, container: str) -> tuple[str, ...]:
+        pod = record.observed.pod
+        if container:
+            return tuple(self.cgroup(record, container).apply(oci.container_resources(_container(record, container))))
+        running = [name for name, seen in record.observed.containers.items() if seen.state == "running"]
+        children = [
+            (self.cgroup(record, item.name), oci.container_resources(item))
+            for item in pod.spec.containers
+            if item.name in running
+        ]
+        return tuple(resize(self.cgroup(record, ""), oci.pod_resources(pod), children))
+
+    async def forget_bundle(self, record: PodRecord, container: str, bundle: str, log: bool) -> None:
+        directory = self.bundle(record, container, bundle)
+        file = log_path(self._paths, record, container, bundle)
+
+        def forget() -> None:
+            _remove_tree(directory)
+            if log:
+                for number in ("", *(f".{n}" for n in range(1, LOG_MAX_FILES))):
+                    Path(file + number).unlink(missing_ok=True)
+
+        await asyncio.to_thread(forget)
+
+    async def remove_pod(self, record: PodRecord) -> None:
+        uid, meta = record.observed.uid, record.observed.pod.metadata
+        if record.observed.pod.spec.share_process_namespace:
+            await self._kill_pause(record)
+
+        def remove() -> None:
+            sandbox.remove_sandbox(str(self._paths.pod_run(uid)), self._paths.pod_cgroup(uid))
+            _remove_tree(self._paths.pod_logs(meta.namespace, meta.name, uid))
+            _remove_tree(self._paths.pod_state(uid))
+
+        await asyncio.to_thread(remove)
+
+    async def _kill_pause(self, record: PodRecord) -> None:
+        raise NotImplementedError
+
+    async def exec(
+        self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool
+    ) -> LinuxExecSession:
+        directory = self.bundle(record, container, record.bundles[container])
+        config = _read(directory / "config.json")
+        if config is None:
+            raise RuntimeFailure("InternalError", f"{directory}: config.json cannot be read")
+        process = oci.exec_process(config["process"], command, tty)
+        try:
+            return await open_exec(self._launcher, str(directory), process, tty=tty, stdin=stdin)
+        except (LauncherError, LauncherDied) as error:
+            raise RuntimeFailure("InternalError", _words(error)) from error
+
+    def usage(self, record: PodRecord, container: str) -> dict[str, Any]:
+        return dict(self.cgroup(record, container).stats())
+
+
+_PINS: Mapping[str, str] = {"network": "net", "ipc": "ipc", "uts": "uts"}
+
+
+def _container(record: PodRecord, name: str) -> Container:
+    return next(item for item in record.observed.pod.spec.containers if item.name == name)
+
+
+def _overlay(image: Image, directory: Path) -> dict[str, Any]:
+    """The container's root as an OCI mount: the image's layers below (top one first), an upper directory of its own."""
+    return {
+        "type": "overlay",
+        "source": "overlay",
+        "lowerdir": [str(layer) for layer in reversed(image.layers)],
+        "upperdir": str(directory / "upper"),
+        "workdir": str(directory / "work"),
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value
+
+
+def _exit(value: Mapping[str, Any]) -> Exit:
+    return Exit(
+        code=value["code"],
+        signal=value.get("signal") or 0,
+        oom_killed=bool(value.get("oomKilled")),
+        started_at=value.get("startedAt") or 0.0,
+        finished_at=value.get("finishedAt") or 0.0,
+        started_wall=value.get("startedWall") or 0.0,
+        finished_wall=value.get("finishedWall") or 0.0,
+        message=value.get("message") or "",
+    )
+
+
+def _unknown(state: Mapping[str, Any]) -> Exit:
+    """The end of a container whose shim was killed: nobody was left to see the exit status (the kubelet's words)."""
+    return Exit(
+        code=137,
+        started_at=state.get("startedAt") or 0.0,
+        finished_at=boottime(),
+        started_wall=state.get("startedWall") or 0.0,
+        finished_wall=wall(),
+        reason="ContainerStatusUnknown",
+        message="the process that watched over the container was killed, and the container with it",
+    )
+
+
+def _kill_and_remove(cgroup: Cgroup) -> None:
+    if cgroup.exists():
+        cgroup.kill()
+        cgroup.remove()
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a directory of ours, never across a mount. Raises OSError where something is mounted below."""
+    if not os.path.lexists(path):
+        return
+    if mounted := sandbox.mounted_below(str(path)):
+        raise OSError(16, "something is still mounted below", mounted[0])
+    shutil.rmtree(path)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, LauncherError):
+        return error.message
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error)

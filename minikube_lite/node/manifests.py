@@ -1,0 +1,225 @@
+"""The manifests directory as a value. Called by `node.node` on every piece of news from the directory; hands on a `Snapshot`.
+
+Reads a file again only when its (device, inode, size, mtime) changed. Keeps the rules for what a person may do to the
+directory at any moment: an edit that breaks a file takes no running pod down, two files that claim one pod do not fight,
+and a directory that vanishes is no wish to stop everything.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minikube_lite.core.model import PodDesired
+from minikube_lite.spec.manifest import Document, Manifest, read_manifest
+from minikube_lite.spec.problems import InvalidManifest, Problem
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_SIZE = 64 << 20
+"""No more than this is read of a file; `spec` refuses far smaller ones, with the right words."""
+
+
+def is_manifest_name(name: str) -> bool:
+    """Whether a file of this name is read. Editors' own files are not: dot files, `x~`, `#x#`, vim's `4913`."""
+    return name.endswith(SUFFIXES) and not name.startswith((".", "#"))
+
+
+def being_written(descriptor: int) -> bool:
+    """Whether somebody has the file open for writing: a read lease is refused then (fcntl(2), F_SETLEASE).
+
+    A half-written manifest must not be taken for the wish to stop its pods. Where leases do not work: False.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # a broken lease would send SIGIO, which kills
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """One file as last read."""
+
+    name: str
+    signature: tuple[int, ...]
+    data: bytes = b""
+    documents: tuple[Document, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """Of the file as a whole and of its documents."""
+
+    @property
+    def pods(self) -> dict[str, Document]:
+        return {document.pod.key: document for document in self.documents if document.pod is not None}
+
+    @property
+    def broken_names(self) -> set[str] | None:
+        """The keys of the documents that have problems; None where at least one of them cannot be told."""
+        names: set[str] = set()
+        blamed = 0
+        for document in self.documents:
+            if document.problems:
+                blamed += len(document.problems)
+                if not (document.namespace and document.name):
+                    return None
+                names.add(f"{document.namespace}/{document.name}")
+        return names if blamed >= len(self.problems) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the directory asks for at one moment."""
+
+    pods: Mapping[str, PodDesired] = field(default_factory=dict)
+    problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """Per pod key: why its manifest is not used as it stands (`InvalidManifest`, `Conflict`)."""
+    file_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """Per file: problems that no pod's name could be put to."""
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    """Per pod key: the message, naming both files."""
+    held: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    """Per broken file: the pods to keep as they were (None: all that came from it)."""
+    lost: str = ""
+    """Why the directory cannot be read; "" while it can."""
+
+    def desired(self, key: str, accepted: PodDesired | None) -> PodDesired | None:
+        """What to bring about for one pod; `accepted` is what it runs as now, kept where the manifest is broken."""
+        wanted = self.pods.get(key)
+        if wanted is not None or accepted is None:
+            return wanted
+        if self.lost:
+            return accepted
+        if accepted.source in self.held:
+            names = self.held[accepted.source]
+            if names is None or key in names:
+                return accepted
+        return None
+
+
+class ManifestDirectory:
+    """Reads the directory; remembers what it read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files: dict[str, ManifestFile] = {}
+        self.owners: dict[str, str] = {}
+        """Pod key → the file it came from first; seeded with the records at start."""
+        self.lost = ""
+        self.unsettled: set[str] = set()
+        """Files that somebody had open for writing when we looked: to be looked at again."""
+
+    def rescan(self) -> Snapshot:
+        """Look at every file. Reads only what changed; never raises for what it finds."""
+        try:
+            names = [entry.name for entry in os.scandir(self.path) if is_manifest_name(entry.name)]
+        except OSError as error:
+            self.lost = f"cannot read the manifests directory {self.path}: {error.strerror}; every pod stays as it is"
+            return self.snapshot()
+        self.lost = ""
+        for gone in self.files.keys() - set(names):
+            del self.files[gone]
+        return self.refresh(names)
+
+    def refresh(self, names: Iterable[str]) -> Snapshot:
+        """Look at these files only (new, changed or gone)."""
+        for name in names:
+            if is_manifest_name(name):
+                self._read(name)
+        return self.snapshot()
+
+    def _read(self, name: str) -> None:
+        path = self.path / name
+        self.unsettled.discard(name)
+        known = self.files.get(name)
+        try:
+            status = os.stat(path)
+            signature = (
+                status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
+            )  # fmt: skip
+            if known is not None and known.signature == signature:
+                return
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(0, "not a regular file")
+            with path.open("rb", buffering=0) as file:
+                if known is not None and being_written(file.fileno()):
+                    self.unsettled.add(name)
+                    return
+                data = file.read(MAX_SIZE + 1)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                if not self.path.is_dir():
+                    self.rescan_lost()
+                else:
+                    self.files.pop(name, None)
+                return
+            what = "a symbolic link to nothing" if isinstance(error, FileNotFoundError) else error.strerror
+            problem = Problem(f"cannot read the file: {what}", source=str(path), hint="check the file and its rights")
+            self.files[name] = ManifestFile(name, (), problems=(problem,))
+            return
+        try:
+            manifest = read_manifest(data, str(path))
+        except InvalidManifest as error:
+            manifest = Manifest((), error.problems)
+        problems = manifest.problems + tuple(
+            problem
+            for document in manifest.documents
+            for problem in document.problems
+            if problem not in manifest.problems
+        )
+        self.files[name] = ManifestFile(name, signature, data, manifest.documents, problems)
+
+    def rescan_lost(self) -> None:
+        """The directory went away between an event and our look."""
+        self.lost = f"the manifests directory {self.path} is gone; every pod stays as it is until it is back"
+
+    def snapshot(self) -> Snapshot:
+        """Put the files together: who owns which pod, what is broken, what is held."""
+        pods: dict[str, PodDesired] = {}
+        problems: dict[str, tuple[Problem, ...]] = {}
+        file_problems: dict[str, tuple[Problem, ...]] = {}
+        warnings: dict[str, tuple[str, ...]] = {}
+        conflicts: dict[str, str] = {}
+        held: dict[str, frozenset[str] | None] = {}
+        claims: dict[str, list[ManifestFile]] = {}
+        for name in sorted(self.files):
+            file = self.files[name]
+            for key in file.pods:
+                claims.setdefault(key, []).append(file)
+            if file.problems:
+                names = file.broken_names
+                held[str(self.path / name)] = None if names is None else frozenset(names)
+                blamed: set[Problem] = set()
+                for document in file.documents:
+                    if document.problems and document.name and document.namespace:
+                        key = f"{document.namespace}/{document.name}"
+                        problems[key] = problems.get(key, ()) + document.problems
+                        blamed.update(document.problems)
+                rest = tuple(problem for problem in file.problems if problem not in blamed)
+                if rest:
+                    file_problems[name] = rest
+        for key, files in claims.items():
+            owner = next((file for file in files if str(self.path / file.name) == self.owners.get(key)), files[0])
+            if len(files) > 1:
+                losers = ", ".join(file.name for file in files if file is not owner)
+                conflicts[key] = f"{owner.name} and {losers} both define pod {key}; {owner.name} keeps it"
+            document = owner.pods[key]
+            assert document.pod is not None
+            source = str(self.path / owner.name)
+            pods[key] = PodDesired(document.pod, source)
+            self.owners[key] = source
+            if document.warnings:
+                warnings[key] = document.warnings
+        if not self.lost:
+            for key in [key for key in self.owners if key not in pods and key not in problems]:
+                if self.owners[key] not in held:
+                    del self.owners[key]
+        return Snapshot(pods, problems, file_problems, warnings, conflicts, held, self.lost)

@@ -1,0 +1,64 @@
+"""The table of pods that this node has. `node.execute` changes it, `node.publish` and the API read it.
+
+A change that must outlive the node is saved before it takes effect anywhere else; one that the kernel or the bundle
+remembers anyway (running, exited) is kept in memory only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from minikube_lite.core.model import PodDesired
+from minikube_lite.node import records
+from minikube_lite.node.paths import Paths
+from minikube_lite.node.records import PodRecord
+
+
+class Pods:
+    """Pod records by key, and by uid."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._by_key: dict[str, PodRecord] = {}
+        self._keys: dict[str, str] = {}
+
+    def get(self, key: str) -> PodRecord | None:
+        return self._by_key.get(key)
+
+    def by_uid(self, uid: str) -> PodRecord | None:
+        key = self._keys.get(uid)
+        return None if key is None else self._by_key.get(key)
+
+    def __getitem__(self, key: str) -> PodRecord:
+        return self._by_key[key]
+
+    def __iter__(self) -> Any:
+        return iter(list(self._by_key.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def put(self, record: PodRecord) -> PodRecord:
+        """Change what is known, in memory."""
+        self._by_key[record.key] = record
+        self._keys[record.observed.uid] = record.key
+        return record
+
+    def save(self, record: PodRecord, *, spec: bool = False) -> PodRecord:
+        """Change what is known, on disk first. Raises OSError, and then nothing has changed."""
+        records.save(self._paths.pod_state(record.observed.uid), record, spec=spec)
+        return self.put(record)
+
+    def drop(self, key: str) -> None:
+        record = self._by_key.pop(key, None)
+        if record is not None:
+            self._keys.pop(record.observed.uid, None)
+
+    def accepted(self, key: str) -> PodDesired | None:
+        """The pod as it was last accepted, in the form of a wish."""
+        record = self._by_key.get(key)
+        return None if record is None else PodDesired(record.observed.pod, record.observed.source)
+
+    def directory(self, record: PodRecord) -> Path:
+        return self._paths.pod_state(record.observed.uid)
