@@ -1,0 +1,157 @@
+"""The warm process that forks: one per node, single-threaded, stateless. Started by client, forks shims and helpers.
+
+Requests and replies are JSON, one datagram each, on a SEQPACKET unix socket (descriptor 3), with descriptors beside
+them (SCM_RIGHTS). A request gets its reply when its child has written it into a pipe, so the loop never waits for a
+container. When the node closes the socket the launcher ends; its shims go on.
+
+Everything imported here is in the memory of every shim: the standard library only, and little of it
+(`_socket` rather than `socket`, which brings `selectors` and more).
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import json
+import os
+import select
+from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
+from signal import NSIG, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGKILL, SIGPIPE, SIGSTOP, SIGXFSZ, pthread_sigmask
+from signal import signal as set_handler
+
+from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.capabilities import last_capability, own_permitted
+from minikube_lite.linux.errors import Failure, as_failure
+from minikube_lite.linux.records import boot_id
+from minikube_lite.linux.shim import run_shim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+SOCKET = 3
+MAX_MESSAGE = 1 << 18
+MAX_FDS = 8
+
+
+class Host:
+    """What every child needs to know of the machine, read once."""
+
+    __slots__ = ("boot_id", "capabilities", "last_capability")
+
+    def __init__(self) -> None:
+        self.boot_id = boot_id()
+        self.capabilities = own_permitted()
+        self.last_capability = last_capability()
+
+
+class Launcher:
+    def __init__(self, control: socket, host: Host) -> None:
+        self.control, self.host = control, host
+        self.poller = select.poll()
+        self.poller.register(SOCKET, select.POLLIN)
+        self.replies: dict[int, tuple[int, list[bytes]]] = {}
+        """By the descriptor of the child's pipe: the request's id, and what came so far."""
+
+    def serve(self) -> None:
+        """Until the node closes the socket."""
+        while True:
+            for fd, _ in self.poller.poll():
+                if fd != SOCKET:
+                    self._hear(fd)
+                elif not self._request():
+                    return
+
+    def _request(self) -> bool:
+        data, ancillary, _, _ = self.control.recvmsg(MAX_MESSAGE, CMSG_SPACE(MAX_FDS * 4), MSG_CMSG_CLOEXEC)
+        if not data:
+            return False
+        fds = array.array("i")
+        for level, kind, rights in ancillary:
+            if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
+        message = json.loads(data)
+        try:
+            self._dispatch(message, list(fds))
+        except Exception as error:
+            self.reply(message["id"], {"error": as_failure(error, "LauncherError").to_json()})
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _dispatch(self, message: Mapping[str, Any], fds: list[int]) -> None:
+        operation = message["op"]
+        if operation == "ping":
+            self.reply(message["id"], {"ok": {}})
+        elif operation in CHILDREN:
+            self._fork(CHILDREN[operation], message, fds)
+        else:
+            raise Failure("LauncherError", f"unknown op {operation!r}")
+
+    def _fork(
+        self, run: Callable[[Host, Mapping[str, Any], list[int], int], None], message: Any, fds: list[int]
+    ) -> None:
+        heard, reply = os.pipe()
+        if os.fork() == 0:
+            try:
+                set_handler(SIGCHLD, SIG_DFL)
+                os.setsid()
+                os.dup2(0, 1)
+                os.dup2(0, 2)
+                kernel.close_all_except({0, 1, 2, reply, *fds})
+                run(self.host, message, fds, reply)
+            finally:
+                os._exit(0)
+        os.close(reply)
+        self.replies[heard] = (message["id"], [])
+        self.poller.register(heard, select.POLLIN)
+
+    def _hear(self, fd: int) -> None:
+        number, chunks = self.replies[fd]
+        if chunk := os.read(fd, 65536):
+            chunks.append(chunk)
+            return
+        self.poller.unregister(fd)
+        os.close(fd)
+        del self.replies[fd]
+        died = Failure("LauncherError", "the process that served the request died")
+        self.reply(number, json.loads(b"".join(chunks)) if chunks else {"error": died.to_json()})
+
+    def reply(self, number: int, answer: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
+        rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
+        self.control.sendmsg([json.dumps({"id": number, **answer}).encode()], rights)
+
+
+CHILDREN = {"run": run_shim}
+
+
+def become_clean() -> None:
+    """Give this process the state that its children shall start from, so that none of them has to."""
+    for number in range(1, NSIG):
+        if number not in (SIGKILL, SIGSTOP, SIGPIPE, SIGXFSZ, SIGCHLD, 32, 33):  # 32 and 33 are the C library's
+            set_handler(number, SIG_DFL)
+    set_handler(SIGCHLD, SIG_IGN)  # children reap themselves
+    pthread_sigmask(SIG_SETMASK, ())
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # nobody in a container can look into a child of ours before its exec
+    os.chdir("/")
+    os.umask(0o022)
+
+
+def main() -> None:
+    """Entry of the process: descriptor 0 is /dev/null, 3 the socket to the node."""
+    become_clean()
+    os.set_inheritable(SOCKET, False)
+    control = socket(AF_UNIX, SOCK_SEQPACKET, 0, SOCKET)
+    launcher = Launcher(control, Host())
+    kernel.set_name("mkl-launcher")
+    gc.disable()
+    gc.collect()
+    gc.freeze()  # collections would touch, and so copy, every page that the children share with us
+    launcher.reply(0, {"ok": {"ready": True}})
+    try:
+        launcher.serve()
+    except BrokenPipeError:
+        pass  # the node is gone
+    os._exit(0)
