@@ -1,0 +1,176 @@
+"""Tables: the columns and cells that `kubectl get` prints. Called by negotiation. Pure: now is an argument.
+
+Source of the columns: kubernetes/pkg/printers/internalversion/printers.go. Priority 1 shows with `-o wide`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from minikube_lite.api.resources import Resource
+from minikube_lite.node.service import Json
+
+NONE = "<none>"
+UNKNOWN = "<unknown>"
+
+_COLUMNS: dict[str, tuple[tuple[str, str, str, int, str], ...]] = {
+    "Pod": (
+        ("Name", "string", "name", 0, "Name must be unique within a namespace."),
+        ("Ready", "string", "", 0, "The aggregate readiness state of this pod for accepting traffic."),
+        ("Status", "string", "", 0, "The aggregate status of the containers in this pod."),
+        ("Restarts", "string", "", 0, "The number of times the containers in this pod have been restarted."),
+        ("Age", "string", "", 0, "Time since the pod was created."),
+        ("IP", "string", "", 1, "The IP address of the pod."),
+        ("Node", "string", "", 1, "The node that runs the pod."),
+        ("Nominated Node", "string", "", 1, "Always none: there is no scheduler."),
+        ("Readiness Gates", "string", "", 1, "How many of the pod's readiness gates are true."),
+    ),
+    "Event": (
+        ("Last Seen", "string", "", 0, "Time since this event was seen last."),
+        ("Type", "string", "", 0, "Normal or Warning."),
+        ("Reason", "string", "", 0, "Why the event was made, in one word."),
+        ("Object", "string", "", 0, "The object that this event is about."),
+        ("Subobject", "string", "", 1, "The part of the object."),
+        ("Source", "string", "", 1, "Who reported it."),
+        ("Message", "string", "", 0, "What happened."),
+        ("First Seen", "string", "", 1, "Time since this event was seen first."),
+        ("Count", "string", "", 1, "How often it was seen."),
+        ("Name", "string", "name", 1, "The event's own name."),
+    ),
+    "Node": (
+        ("Name", "string", "name", 0, "The node's name."),
+        ("Status", "string", "", 0, "Whether the node is ready."),
+        ("Roles", "string", "", 0, "The roles of the node."),
+        ("Age", "string", "", 0, "Time since the node was created."),
+        ("Version", "string", "", 0, "The version of minikube-lite."),
+        ("Internal-IP", "string", "", 1, "The address of the node."),
+        ("External-IP", "string", "", 1, "The address of the node to the world."),
+        ("OS-Image", "string", "", 1, "The operating system."),
+        ("Kernel-Version", "string", "", 1, "The kernel."),
+        ("Container-Runtime", "string", "", 1, "The runtime below."),
+    ),
+    "Namespace": (
+        ("Name", "string", "name", 0, "The namespace's name."),
+        ("Status", "string", "", 0, "The status of the namespace."),
+        ("Age", "string", "", 0, "Time since the namespace was created."),
+    ),
+}
+
+
+def columns_of(resource: Resource) -> list[Json]:
+    """The `columnDefinitions` of a Table of this resource."""
+    keys = ("name", "type", "format", "priority", "description")
+    return [dict(zip(keys, column, strict=True)) for column in _COLUMNS[resource.kind]]
+
+
+def row_of(resource: Resource, item: Json, now: float) -> list[Any]:
+    """The cells of one object; `now` is the wall clock, in seconds since the epoch."""
+    return {"Pod": _pod, "Event": _event, "Node": _node, "Namespace": _namespace}[resource.kind](item, now)
+
+
+def human_duration(seconds: float) -> str:
+    """As kubectl shows an age (apimachinery/pkg/util/duration `HumanDuration`): 119s, 5m30s, 3h20m, 2d4h, 3y20d."""
+    s = int(seconds)
+    if s < -1:
+        return "<invalid>"
+    s = max(s, 0)
+    if s < 120:
+        return f"{s}s"
+    minutes, hours, days = s // 60, s // 3600, s // 86400
+    if minutes < 10:
+        return f"{minutes}m" + (f"{s % 60}s" if s % 60 else "")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h" + (f"{minutes % 60}m" if minutes % 60 else "")
+    if hours < 48:
+        return f"{hours}h"
+    if hours < 192:
+        return f"{days}d" + (f"{hours % 24}h" if hours % 24 else "")
+    if days < 730:
+        return f"{days}d"
+    if days < 2920:
+        return f"{days // 365}y" + (f"{days % 365}d" if days % 365 else "")
+    return f"{days // 365}y"
+
+
+def _since(stamp: Any, now: float) -> str:
+    if not isinstance(stamp, str):
+        return UNKNOWN
+    try:
+        return human_duration(now - datetime.fromisoformat(stamp).timestamp())
+    except ValueError:
+        return UNKNOWN
+
+
+def _age(item: Json, now: float) -> str:
+    return _since(item.get("metadata", {}).get("creationTimestamp"), now)
+
+
+def _pod(item: Json, now: float) -> list[Any]:
+    from minikube_lite.core.status import columns
+
+    ready, status, restarts, age = columns(item, now)
+    state, spec = item.get("status") or {}, item.get("spec") or {}
+    gates = [gate.get("conditionType") for gate in spec.get("readinessGates") or ()]
+    true = {condition.get("type") for condition in state.get("conditions") or () if condition.get("status") == "True"}
+    return [
+        item["metadata"].get("name", ""),
+        ready,
+        status,
+        restarts,
+        age,
+        state.get("podIP") or NONE,
+        spec.get("nodeName") or NONE,
+        state.get("nominatedNodeName") or NONE,
+        f"{sum(gate in true for gate in gates)}/{len(gates)}" if gates else NONE,
+    ]
+
+
+def _event(item: Json, now: float) -> list[Any]:
+    about, source, series = item.get("involvedObject") or {}, item.get("source") or {}, item.get("series") or {}
+    first = _since(item.get("firstTimestamp") or item.get("eventTime"), now)
+    seen = series.get("lastObservedTime") or item.get("lastTimestamp")
+    last = _since(seen, now) if seen else first
+    component = source.get("component") or item.get("reportingComponent") or ""
+    kind, name = str(about.get("kind", "")).lower(), about.get("name", "")
+    return [
+        last,
+        item.get("type", ""),
+        item.get("reason", ""),
+        f"{kind}/{name}" if name else kind,
+        about.get("fieldPath", ""),
+        f"{component}, {source['host']}" if source.get("host") else component,
+        str(item.get("message", "")).strip(),
+        first,
+        str(series.get("count") or item.get("count") or 1),
+        item.get("metadata", {}).get("name", ""),
+    ]
+
+
+def _node(item: Json, now: float) -> list[Any]:
+    state, metadata = item.get("status") or {}, item.get("metadata") or {}
+    conditions = {entry.get("type"): entry.get("status") for entry in state.get("conditions") or ()}
+    status = "Unknown" if "Ready" not in conditions else "Ready" if conditions["Ready"] == "True" else "NotReady"
+    role = "node-role.kubernetes.io/"
+    roles = sorted(label.removeprefix(role) for label in metadata.get("labels") or {} if label.startswith(role))
+    info = state.get("nodeInfo") or {}
+    addresses = {entry.get("type"): entry.get("address") for entry in state.get("addresses") or ()}
+    return [
+        metadata.get("name", ""),
+        status,
+        ",".join(roles) or NONE,
+        _age(item, now),
+        info.get("kubeletVersion", ""),
+        addresses.get("InternalIP") or NONE,
+        addresses.get("ExternalIP") or NONE,
+        info.get("osImage") or UNKNOWN,
+        info.get("kernelVersion") or UNKNOWN,
+        info.get("containerRuntimeVersion") or UNKNOWN,
+    ]
+
+
+def _namespace(item: Json, now: float) -> list[Any]:
+    phase = (item.get("status") or {}).get("phase", "Active")
+    return [item["metadata"].get("name", ""), phase, _age(item, now)]
