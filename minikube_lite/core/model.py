@@ -22,6 +22,9 @@ class Policy:
     backoff_max: float = 60.0
     backoff_forgive: float = 120.0
     """A run at least this long forgives the failures before it."""
+    image_backoff_initial: float = 10.0
+    image_backoff_max: float = 300.0
+    """Between two tries to bring an image in (the kubelet's numbers)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ class ContainerObserved:
     ever_started: bool = False
     """Whether any start was recorded (a restart_count of 0 does not tell)."""
     hash: str = ""
-    """`core.hashes.container_hash` of the spec this run was started with; "" before the first."""
+    """`core.hashes.container_hash` of the spec this run was started with; "" before the first. After a start that
+    failed (`create_failure`): of the spec that it was tried with."""
     resources: str = ""
     """`core.hashes.resources_hash` of what was last applied to its cgroup."""
     image: ImageState = "absent"
@@ -103,9 +107,12 @@ class ContainerObserved:
     last_exit: Exit | None = None
     """How the run before the current one ended (`lastState`)."""
     failures: int = 0
-    """Consecutive short runs before the current one, as stored at its start; back-off is derived from it."""
+    """Consecutive short runs before the current one, as stored at its start; back-off is derived from it. After a
+    start that failed: those of the start that was tried."""
     create_failure: Failure | None = None
     stop: Stop | None = None
+    """Belongs to one run: kept when that run exits (so that a run which we ended is told from one that ended itself),
+    cleared by the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +202,16 @@ class KillContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetContainer:
+    """A container that the spec no longer names has stopped: remove its record, files and logs."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateResources:
-    """Write changed limits to the running container's cgroup; `container` "" means the pod's own cgroup."""
+    """Write changed limits to the running container's cgroup. `container` "" means the pod's own cgroup together with
+    those of its running containers, in the order that the direction needs (v1: widen top-down, narrow bottom-up)."""
 
     container: str = ""
 
@@ -224,6 +239,7 @@ Action = (
     | StartContainer
     | StopContainer
     | KillContainer
+    | ForgetContainer
     | UpdateResources
     | BeginTermination
     | RemovePod
