@@ -105,6 +105,25 @@ def take_stdio(stdio: tuple[int, int, int]) -> None:
     os.close(own)
 
 
+def listen(heard: int) -> list[str]:
+    """In the parent: read what the child reports until its exec closes the pipe; returns its warnings.
+
+    Raises the Failure that it reported. A child that is killed before its exec closes the pipe too: then its end is
+    what is seen next.
+    """
+    text = b""
+    while chunk := os.read(heard, 65536):
+        text += chunk
+    os.close(heard)
+    warnings: list[str] = []
+    for line in text.splitlines():
+        said = json.loads(line)
+        if "error" in said:
+            raise Failure(**said["error"])
+        warnings += said["warnings"]
+    return warnings
+
+
 def give_up(report: int, error: BaseException) -> NoReturn:
     """Tell the shim why, and end."""
     try:

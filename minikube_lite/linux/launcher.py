@@ -15,14 +15,29 @@ import gc
 import json
 import os
 import select
-from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOCK_SEQPACKET, SOL_SOCKET, socket
+from _socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    SCM_RIGHTS,
+    SOCK_CLOEXEC,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
 from signal import NSIG, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGKILL, SIGPIPE, SIGSTOP, SIGXFSZ, pthread_sigmask
 from signal import signal as set_handler
 
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.capabilities import last_capability, own_permitted
 from minikube_lite.linux.errors import Failure, as_failure
+from minikube_lite.linux.exec import run_exec
+from minikube_lite.linux.namespaces import join
 from minikube_lite.linux.records import boot_id
+from minikube_lite.linux.sandbox import run_sandbox
 from minikube_lite.linux.shim import run_shim
 
 TYPE_CHECKING = False
@@ -38,12 +53,13 @@ MAX_FDS = 8
 class Host:
     """What every child needs to know of the machine, read once."""
 
-    __slots__ = ("boot_id", "capabilities", "last_capability")
+    __slots__ = ("boot_id", "capabilities", "last_capability", "network")
 
     def __init__(self) -> None:
         self.boot_id = boot_id()
         self.capabilities = own_permitted()
         self.last_capability = last_capability()
+        self.network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Launcher:
@@ -85,10 +101,26 @@ class Launcher:
         operation = message["op"]
         if operation == "ping":
             self.reply(message["id"], {"ok": {}})
+        elif operation == "netns_socket":
+            self._socket_in(message)
         elif operation in CHILDREN:
             self._fork(CHILDREN[operation], message, fds)
         else:
             raise Failure("LauncherError", f"unknown op {operation!r}")
+
+    def _socket_in(self, message: Mapping[str, Any]) -> None:
+        """Open a stream socket inside a network namespace and hand it back: it stays there wherever it is used."""
+        family = {"inet": AF_INET, "inet6": AF_INET6, "unix": AF_UNIX}[message.get("family", "inet")]
+        join(message["path"], kernel.CLONE_NEWNET)
+        try:
+            made = socket(family, SOCK_STREAM | SOCK_CLOEXEC)
+        finally:
+            try:
+                kernel.setns(self.host.network, kernel.CLONE_NEWNET)
+            except OSError:
+                os._exit(1)  # never serve another request from inside a pod
+        self.reply(message["id"], {"ok": {}}, (made.fileno(),))
+        made.close()
 
     def _fork(
         self, run: Callable[[Host, Mapping[str, Any], list[int], int], None], message: Any, fds: list[int]
@@ -124,7 +156,7 @@ class Launcher:
         self.control.sendmsg([json.dumps({"id": number, **answer}).encode()], rights)
 
 
-CHILDREN = {"run": run_shim}
+CHILDREN = {"run": run_shim, "exec": run_exec, "sandbox": run_sandbox}
 
 
 def become_clean() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 from signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGKILL, SIGPIPE, SIGXFSZ
 from signal import signal as set_handler
 
@@ -66,7 +67,7 @@ class Process:
             found = os.fstat(fd)
             if found.st_uid != self.uid and found.st_rdev != os.makedev(1, 3):
                 try:
-                    os.fchown(fd, self.uid, self.gid)
+                    os.fchown(fd, self.uid, -1 if stat.S_ISCHR(found.st_mode) else self.gid)  # a pty stays tty's
                 except PermissionError:
                     pass  # a file on a file system that does not take owners: it stays as it is
 

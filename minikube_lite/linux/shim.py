@@ -14,7 +14,7 @@ from time import time
 
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.errors import Failure, as_failure, describe
-from minikube_lite.linux.init import become_init
+from minikube_lite.linux.init import become_init, listen
 from minikube_lite.linux.logs import LogRing, LogStream
 from minikube_lite.linux.namespaces import Namespaces
 from minikube_lite.linux.process import Process
@@ -144,7 +144,7 @@ class Shim:
         self.pidfd = os.pidfd_open(self.pid)
         for fd in (report, *pipes, *self.fds):
             os.close(fd)
-        return self._listen(heard)
+        return listen(heard)
 
     def _stdio(self) -> tuple[tuple[int, int, int], list[int]]:
         """What the container gets as 0, 1, 2, and which of these the shim must close after the fork."""
@@ -163,20 +163,6 @@ class Shim:
             self.streams[ours] = LogStream(self.ring, name)
             ends.append(theirs)
         return (0, ends[0], ends[1]), ends
-
-    def _listen(self, heard: int) -> list[str]:
-        """Read what PID 1 reports until its exec closes the pipe. Raises the Failure it reported."""
-        text = b""
-        while chunk := os.read(heard, 65536):
-            text += chunk
-        os.close(heard)
-        warnings: list[str] = []
-        for line in text.splitlines():
-            said = json.loads(line)
-            if "error" in said:
-                raise Failure(**said["error"])
-            warnings += said["warnings"]
-        return warnings
 
     def undo(self, failure: Failure) -> None:
         """After a failed start: leave nothing. What cannot be removed is added to the message."""
