@@ -1,0 +1,138 @@
+"""Opens a file as a stream of the bytes of a tar archive, whatever it is compressed with. Called by store.
+
+What a file is, its first bytes say, never its name. gzip, bzip2 and xz are read by the standard library; zstd by that
+of Python 3.14 or by the package `backports.zstd`.
+"""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+CHUNK = 1 << 20
+XZ_MEMORY = 256 << 20
+"""Bytes that unpacking xz may take: a header can ask for 4 GiB. `xz -9` needs 65 MiB."""
+
+
+class ArchiveError(ValueError):
+    """The file is not an archive that can be used; the message says why, and not which file."""
+
+
+class _Decompressor(Protocol):
+    """As the standard library's bz2 and lzma have it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's decompressor, shaped as the others are."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)  # 31: with gzip's header and checksum
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+
+def open_stream(file: io.RawIOBase) -> Iterator[bytes]:
+    """The bytes of the tar archive in `file`, in pieces of up to 1 MiB. Raises ArchiveError, now or on the way."""
+    first = _read(file, 512)
+    file.seek(0)
+    if not first:
+        raise ArchiveError("it is empty (0 bytes)")
+    if first.startswith(b"\x1f\x8b"):
+        return _decompress(file, "gzip", _Gzip)
+    if first.startswith(b"BZh"):
+        return _decompress(file, "bzip2", bz2.BZ2Decompressor)
+    if first.startswith(b"\xfd7zXZ\0"):
+        return _decompress(file, "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY))
+    if first.startswith(b"\x28\xb5\x2f\xfd"):
+        return _decompress(file, "zstd", _zstd().ZstdDecompressor)
+    for magic, at, what in _OTHERS:
+        if first[at : at + len(magic)] == magic:
+            raise ArchiveError(f"it is {what}, not a tar archive of a root file system")
+    return iter(lambda: _read(file, CHUNK), b"")
+
+
+_OTHERS = (
+    (b"PK\3\4", 0, "a zip archive"),
+    (b"\x7fELF", 0, "a program (ELF)"),
+    (b"hsqs", 0, "a squashfs image"),
+    (b"070701", 0, "a cpio archive"),
+    (b"QFI\xfb", 0, "a disk image (qcow2)"),
+    (b"\x55\xaa", 510, "a disk image (with a boot sector)"),
+    (b"\x04\x22\x4d\x18", 0, "compressed with lz4 (gzip, bzip2, xz and zstd are read)"),
+    (b"LZIP", 0, "compressed with lzip (gzip, bzip2, xz and zstd are read)"),
+    (b"#!", 0, "a script"),
+)
+
+
+def _decompress(file: io.RawIOBase, name: str, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
+    """Undo the compression, of several streams one after the other too (`cat a.gz b.gz`, pigz, pixz)."""
+    engine = new()
+    data = _read(file, CHUNK)
+    while True:
+        try:
+            piece = engine.decompress(data, CHUNK)
+        except (OSError, ValueError, EOFError, MemoryError, zlib.error, lzma.LZMAError) as error:
+            raise ArchiveError(f"its {name} compression is damaged ({error})") from error
+        except Exception as error:
+            if type(error).__name__ != "ZstdError":  # a class of an optional package
+                raise
+            raise ArchiveError(f"its {name} compression is damaged ({error})") from error
+        if piece:
+            yield piece
+        if engine.eof:
+            # Zeros may follow: a block device, a tape or xz's stream padding.
+            data = engine.unused_data.lstrip(b"\0")
+            while not data:
+                if not (read := _read(file, CHUNK)):
+                    return
+                data = read.lstrip(b"\0")
+            engine = new()
+        elif engine.needs_input:
+            data = _read(file, CHUNK)
+            if not data and not piece:
+                raise ArchiveError(f"it is cut off: its {name} compression has no end")
+        else:
+            data = b""
+
+
+def _read(file: io.RawIOBase, size: int) -> bytes:
+    return file.read(size) or b""
+
+
+def _zstd() -> Any:
+    for module in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(module)
+        except ImportError:
+            continue
+    raise ArchiveError(
+        "it is compressed with zstd, which this Python cannot read (hint: `pip install minikube-lite[zstd]`, "
+        "or unpack it once: `zstd -d FILE`)"
+    )
