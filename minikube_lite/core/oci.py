@@ -1,0 +1,213 @@
+"""(pod, container, image) → the `config.json` of an OCI runtime bundle. Called by node.linux_runtime.
+
+What containerd's CRI makes for a container of the kubelet's, as a pure function; the runtime below knows nothing of
+Kubernetes. Sources: OCI runtime spec 1.1 (config.md, config-linux.md), containerd `internal/cri/server`, and the
+Kubernetes documentation on command and args, environment and security context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_lite.core import oci_defaults
+from minikube_lite.core.expansion import expand, expand_environment
+from minikube_lite.core.resources import container_resources, oom_score_adj, pod_resources
+from minikube_lite.spec.objects import Container, Pod, to_json
+
+__all__ = [
+    "CannotRun",
+    "container_config",
+    "container_resources",
+    "exec_process",
+    "pod_hostname",
+    "pod_resources",
+    "sandbox_namespaces",
+]
+
+Json = dict[str, Any]
+HOSTNAME_MAX = 63
+"""Bytes; the kernel would take 64, the kubelet and DNS labels do not."""
+
+
+class CannotRun(ValueError):
+    """The spec and the image together do not make a container. `reason` is the word for its waiting state."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def sandbox_namespaces(pod: Pod) -> list[str]:
+    """The namespaces that the pod's containers share and the host does not. The host's network brings its name too."""
+    spec = pod.spec
+    kinds = {"network": not spec.host_network, "ipc": not spec.host_ipc, "uts": not spec.host_network}
+    return [kind for kind, own in kinds.items() if own]
+
+
+def pod_hostname(pod: Pod) -> str:
+    """`spec.hostname` or the pod's name, cut as the kubelet cuts it."""
+    return (pod.spec.hostname or pod.metadata.name or "")[:HOSTNAME_MAX].rstrip("-.")
+
+
+def container_config(
+    pod: Pod,
+    container: Container,
+    *,
+    image_config: Mapping[str, Any],
+    namespaces: Mapping[str, str],
+    cgroups_path: str,
+    mounts: Sequence[Mapping[str, Any]],
+    shm: str | None,
+    user: tuple[int, int, Sequence[int]],
+    rootfs: str,
+    uid: str = "",
+    node_memory: int = 0,
+) -> Json:
+    """The whole of config.json.
+
+    `image_config` is the `config` object of the image ({} for none), `namespaces` OCI type → path to join, `mounts`
+    come after the kernel's own and replace those on the same destination, `shm` is the host's path of the pod's shared
+    memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known). Raises CannotRun where neither spec nor
+    image has a command.
+    """
+    security = _security(container)
+    uts_is_own = not pod.spec.host_network and "uts" not in namespaces
+    config: Json = {
+        "ociVersion": "1.1.0",
+        "process": _process(pod, container, image_config, user, security, node_memory),
+        "root": {"path": rootfs, "readonly": bool(security.get("readOnlyRootFilesystem"))},
+        "mounts": _mounts(mounts, "/dev/shm" if pod.spec.host_ipc else shm),
+        "annotations": _annotations(pod, container, uid),
+        "linux": {
+            "namespaces": _namespaces(pod, namespaces),
+            "cgroupsPath": cgroups_path,
+            "resources": {**container_resources(container), "devices": oci_defaults.device_rules()},
+            "maskedPaths": list(oci_defaults.MASKED_PATHS),
+            "readonlyPaths": list(oci_defaults.READONLY_PATHS),
+            "rootfsPropagation": "private",
+        },
+    }
+    if uts_is_own:
+        config["hostname"] = pod_hostname(pod)
+    return config
+
+
+def exec_process(process: Mapping[str, Any], command: Sequence[str], tty: bool) -> Json:
+    """The OCI process of `exec`: as the container's own, with another command."""
+    env = list(process["env"])
+    if tty and not any(entry.startswith("TERM=") for entry in env):
+        env.append("TERM=xterm")
+    return {**process, "args": list(command), "env": env, "terminal": tty}
+
+
+def command_line(container: Container, image_config: Mapping[str, Any], env: Mapping[str, str]) -> list[str]:
+    """Kubernetes' table: `command` takes the place of Entrypoint *and* Cmd, `args` that of Cmd. Raises CannotRun."""
+    command = [expand(word, env) for word in container.command or ()]
+    args = [expand(word, env) for word in container.args or ()]
+    if not command:
+        command = list(image_config.get("Entrypoint") or ())
+        args = args or list(image_config.get("Cmd") or ())
+    if not command + args:
+        raise CannotRun(
+            "CreateContainerError",
+            f'no command specified: the image "{container.image or ""}" has none of its own '
+            "(hint: set `command` in the container's spec)",
+        )
+    return command + args
+
+
+def pod_environment(container: Container) -> dict[str, str]:
+    """The environment that the spec gives, references expanded."""
+    return expand_environment((entry.name, entry.value or "") for entry in container.env if entry.value_from is None)
+
+
+def _process(
+    pod: Pod,
+    container: Container,
+    image_config: Mapping[str, Any],
+    user: tuple[int, int, Sequence[int]],
+    security: Mapping[str, Any],
+    node_memory: int,
+) -> Json:
+    own = pod_environment(container)
+    env = dict(entry.partition("=")[::2] for entry in image_config.get("Env") or ())
+    env.setdefault("PATH", oci_defaults.PATH)
+    if not pod.spec.host_network:
+        env["HOSTNAME"] = pod_hostname(pod)
+    env.update(own)
+    uid, gid, more = user
+    capabilities = _capabilities(security.get("capabilities") or {})
+    return {
+        "terminal": False,  # `tty: true` and `stdin: true` need `attach`: until then the log is the only reader
+        "user": {"uid": uid, "gid": gid, "additionalGids": list(more)},
+        "args": command_line(container, image_config, own),
+        "env": [f"{name}={value}" for name, value in env.items()],
+        "cwd": container.working_dir or image_config.get("WorkingDir") or "/",
+        "capabilities": {
+            "bounding": capabilities,
+            "effective": capabilities,
+            "permitted": capabilities,
+            "inheritable": [],  # CVE-2022-29162: what is inheritable outlives a change of user
+            "ambient": [],
+        },
+        "noNewPrivileges": security.get("allowPrivilegeEscalation") is False,
+        "oomScoreAdj": oom_score_adj(pod, container, node_memory),
+    }
+
+
+def _security(container: Container) -> Mapping[str, Any]:
+    found: Any = to_json(container).get("securityContext")
+    return found or {}
+
+
+def _capabilities(wanted: Mapping[str, Any]) -> list[str]:
+    """Docker's default set, ± `add` and `drop`, in the order of their numbers. `ALL` comes before single names."""
+    add, drop = ({_capability(name) for name in wanted.get(key) or ()} for key in ("add", "drop"))
+    base = set(oci_defaults.DEFAULT_CAPABILITIES)
+    if "CAP_ALL" in add:
+        base = set(oci_defaults.ALL_CAPABILITIES)
+    if "CAP_ALL" in drop:
+        base = set()
+    chosen = (base | add) - drop - {"CAP_ALL"}
+    known = [name for name in oci_defaults.ALL_CAPABILITIES if name in chosen]
+    return known + sorted(chosen - set(known))  # an unknown name is the runtime's to refuse
+
+
+def _capability(name: str) -> str:
+    return "CAP_" + name.upper().removeprefix("CAP_")
+
+
+def _mounts(extra: Sequence[Mapping[str, Any]], shm: str | None) -> list[Json]:
+    taken = {mount["destination"].rstrip("/") for mount in extra}
+    own = [mount for mount in oci_defaults.mounts(shm) if mount["destination"] not in taken]
+    return own + [dict(mount) for mount in extra]
+
+
+def _namespaces(pod: Pod, paths: Mapping[str, str]) -> list[Json]:
+    shared = sandbox_namespaces(pod)
+    own = {
+        "pid": not pod.spec.host_pid,
+        "network": "network" in shared,
+        "ipc": "ipc" in shared,
+        "uts": "uts" in shared,
+        "mount": True,
+        "cgroup": True,
+    }
+    kinds = [kind for kind, is_own in own.items() if is_own]
+    return [{"type": kind, "path": paths[kind]} if kind in paths else {"type": kind} for kind in kinds]
+
+
+def _annotations(pod: Pod, container: Container, uid: str) -> dict[str, str]:
+    """The keys that containerd uses, for tools that look at bundles."""
+    prefix = "io.kubernetes.cri"
+    values = {
+        f"{prefix}.container-name": container.name,
+        f"{prefix}.container-type": "container",
+        f"{prefix}.image-name": container.image,
+        f"{prefix}.sandbox-name": pod.metadata.name,
+        f"{prefix}.sandbox-namespace": pod.metadata.namespace,
+        f"{prefix}.sandbox-uid": uid or pod.metadata.uid,
+    }
+    return {key: value for key, value in values.items() if value}

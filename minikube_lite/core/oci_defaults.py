@@ -1,0 +1,81 @@
+"""What every container gets unless its spec says otherwise: Docker's and containerd's defaults, as data. For core.oci.
+
+Sources: moby `oci/defaults.go` and `oci/caps/defaults.go`, containerd `oci/spec.go` and `internal/cri`, Kubernetes
+`pkg/securitycontext/util.go` (masked and read-only paths).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _capabilities(names: str) -> tuple[str, ...]:
+    return tuple(f"CAP_{name}" for name in names.split())
+
+
+ALL_CAPABILITIES = _capabilities(  # in the order of their numbers, <linux/capability.h>
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
+    "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL "
+    "SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+)
+DEFAULT_CAPABILITIES = _capabilities(
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT "
+    "KILL AUDIT_WRITE"
+)
+
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def _mount(destination: str, type: str, *options: str, source: str = "") -> dict[str, Any]:
+    return {"destination": destination, "type": type, "source": source or type, "options": list(options)}
+
+
+def mounts(shm: str | None) -> list[dict[str, Any]]:
+    """The file systems of the kernel's; `shm`: the host's path of what is bound on /dev/shm, a tmpfs if None.
+
+    `/sys` is a mount of its own even with hostNetwork (it shows the network namespace it is made in): a bind of the
+    host's would bring the writable mounts below it along.
+    """
+    none = ("nosuid", "noexec", "nodev")
+    bound = _mount("/dev/shm", "bind", "rbind", "rprivate", *none, source=shm or "")
+    own = _mount("/dev/shm", "tmpfs", *none, "mode=1777", "size=65536k", source="shm")
+    return [
+        _mount("/proc", "proc", *none),
+        _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        bound if shm else own,
+        _mount("/dev/mqueue", "mqueue", *none),
+        _mount("/sys", "sysfs", *none, "ro"),
+        _mount("/sys/fs/cgroup", "cgroup", *none, "relatime", "ro"),
+    ]
+
+
+def device_rules() -> list[dict[str, Any]]:
+    """The device cgroup: nothing, but that any node may be made, and null, zero, full, random, urandom, tty, console,
+    the pty multiplexer and its slaves be used."""
+    used = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None)]
+    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    rules += [{"allow": True, "type": kind, "access": "m"} for kind in "cb"]
+    for major, minor in used:
+        rule: dict[str, Any] = {"allow": True, "type": "c", "major": major, "access": "rwm"}
+        if minor is not None:
+            rule["minor"] = minor
+        rules.append(rule)
+    return rules
