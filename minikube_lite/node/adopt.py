@@ -8,7 +8,6 @@ root that no record names). After a reboot nothing runs; records and restart cou
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 
 import structlog
@@ -93,9 +92,8 @@ def sweep(paths: Paths, pods: Pods) -> None:
             if uid not in known:
                 log.warning("orphan_swept", path=str(directory / uid))
                 sandbox.remove_sandbox(str(paths.run / "pods" / uid), f"{paths.cgroup}/pod{uid}")
-                if not sandbox.mounted_below(str(directory / uid)):
-                    shutil.rmtree(directory / uid, ignore_errors=True)
+                sandbox.remove_tree(str(directory / uid))
     logs = paths.logs / "pods"
     for name in os.listdir(logs) if logs.is_dir() else ():
         if name.rpartition("_")[2] not in known:
-            shutil.rmtree(logs / name, ignore_errors=True)
+            sandbox.remove_tree(str(logs / name))

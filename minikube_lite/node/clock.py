@@ -1,4 +1,4 @@
-"""The only clocks: CLOCK_BOOTTIME for every decision, the wall for display. Called by node, whose floor alone looks at a clock."""
+"""The only clocks, called by node alone: CLOCK_BOOTTIME for every decision, the wall for display."""
 
 from __future__ import annotations
 

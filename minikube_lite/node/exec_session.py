@@ -48,7 +48,7 @@ class LinuxExecSession:
             self._exit_fd = None
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the terminal its size (ioctl_tty(2), TIOCSWINSZ); the kernel sends SIGWINCH. Nothing without a terminal."""
+        """Tell the terminal its size (ioctl_tty(2), TIOCSWINSZ); the kernel sends SIGWINCH. Else nothing."""
         if self.stdout is not None and self.stderr is None and os.isatty(self.stdout):
             fcntl.ioctl(self.stdout, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -88,7 +88,7 @@ async def open_exec(
         if tty:
             here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with here, there:
-                reply, _ = await launcher.request("exec", bundle=bundle, process=process, fds=[exit_w, there.fileno()])
+                reply = await launcher.request("exec", bundle=bundle, process=process, fds=[exit_w, there.fileno()])
                 terminal = _receive_descriptor(here)
             ours.callback(os.close, terminal)
             os.set_blocking(terminal, False)
@@ -101,7 +101,7 @@ async def open_exec(
                 theirs.callback(os.close, in_r)
             out_r, out_w = pipe(True)
             err_r, err_w = pipe(True)
-            reply, _ = await launcher.request("exec", bundle=bundle, process=process, fds=[exit_w, in_r, out_w, err_w])
+            reply = await launcher.request("exec", bundle=bundle, process=process, fds=[exit_w, in_r, out_w, err_w])
             streams = (in_w if stdin else None, out_r, err_r)
         try:
             pidfd = os.pidfd_open(reply["pid"])

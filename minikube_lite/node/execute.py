@@ -87,6 +87,7 @@ class Executor:
         self._ready_images: dict[tuple[str, str], tuple[str, Image]] = {}
         self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}
         runtime.on_exit = self.container_exited
+        runtime.on_sandbox_lost = self.sandbox_lost
 
     async def work(self, key: str) -> None:
         """Pass after pass until nothing is left to do now. Never raises for a failure of the world or of the user."""
@@ -305,6 +306,14 @@ class Executor:
         self._report.exited(record, name, ended, backoff.next_delay(seen.failures, ended, self._policy))
         self._publish(record.key)
         self._again(record.key)
+
+    def sandbox_lost(self, uid: str) -> None:
+        """The shared namespaces died: the plan makes them, and what ran in them, anew."""
+        record = self._pods.by_uid(uid)
+        if record is not None and record.observed.sandbox is not None:
+            self._pods.put(record.with_(sandbox=replace(record.observed.sandbox, ready=False)))
+            self._report.warning(record, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+            self._again(record.key)
 
     def _stop(self, key: str, action: StopContainer) -> None:
         record = self._pods[key]

@@ -1,4 +1,4 @@
-"""The real runtime: turns records into OCI bundles and gives them to the launcher. Called by node.execute and node.adopt.
+"""The real runtime: records in, OCI bundles out, to the launcher. Called by node.execute and node.adopt.
 
 The node itself never forks: the launcher does. What needs no fork (signals, cgroup writes, files) is done here.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ import structlog
 
 from minikube_lite.core import oci
 from minikube_lite.core.model import Exit
-from minikube_lite.images.store import Image
+from minikube_lite.images.store import Image, ImageError, ImageStore
 from minikube_lite.linux import records as bundle_records
 from minikube_lite.linux import sandbox
+from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, resize
 from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
+from minikube_lite.linux.mounts import overlay
 from minikube_lite.node.clock import boottime, wall
 from minikube_lite.node.exec_session import LinuxExecSession, open_exec
+from minikube_lite.node.image_user import image_user
 from minikube_lite.node.log_tail import log_path
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pod_files import etc_mounts, write_etc
@@ -49,9 +52,11 @@ class LinuxRuntime:
     """Containers by namespaces, mounts and cgroups of this machine."""
 
     on_exit: OnExit
+    on_sandbox_lost: Callable[[str], None]
 
-    def __init__(self, paths: Paths, launcher: Launcher, respawn: Callable[[], Launcher]) -> None:
+    def __init__(self, paths: Paths, images: ImageStore, launcher: Launcher, respawn: Callable[[], Launcher]) -> None:
         self._paths = paths
+        self._images = images
         self._launcher = launcher
         self._respawn = respawn
         self._watched: dict[str, int] = {}
@@ -80,11 +85,8 @@ class LinuxRuntime:
     async def close(self) -> None:
         """Let go of everything; what runs, runs on."""
         self._closed = True
-        loop = asyncio.get_running_loop()
-        for pidfd in self._watched.values():
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-        self._watched.clear()
+        for name in list(self._watched):
+            self._unwatch(name)
         self._launcher.close()
 
     # -- sandbox ---------------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ class LinuxRuntime:
             os.makedirs(directory, exist_ok=True)
             for _ in range(2):
                 try:
-                    made, _fds = await self._launcher.request(
+                    made = await self._launcher.request(
                         "sandbox",
                         dir=str(directory),
                         namespaces=namespaces,
@@ -125,12 +127,58 @@ class LinuxRuntime:
         pins = [str(self._paths.pod_run(uid) / "ns" / _PINS[kind]) for kind in oci.sandbox_namespaces(pod)]
         if pod.spec.share_process_namespace:
             pins.append(str(self._paths.pod_run(uid) / "ns" / "pid"))
-        mounted = sandbox.mounted_below(str(self._paths.pod_run(uid)))
+            if not self._watch_pause(record):
+                return False
+        mounted = set(sandbox.mounts_below(str(self._paths.pod_run(uid))))
         return all(pin in mounted for pin in pins) and Cgroup(self._paths.pod_cgroup(uid)).exists()
 
     async def _start_pause(self, record: PodRecord) -> None:
-        """A process that does nothing but hold the shared PID namespace and reap: PID 1 of the whole pod."""
-        raise NotImplementedError
+        """A process that only holds the shared PID namespace, as its PID 1. It reaps: see `ignoreSigchld`."""
+        uid = record.observed.uid
+        directory = self._pause_bundle(uid)
+        pin = self._paths.pod_run(uid) / "ns" / "pid"
+        await self._kill_pause(record)
+        try:
+            image = await asyncio.to_thread(self._images.resolve, "host", self._paths.state)
+            container = Container(name=PAUSE, image="host", command=("sleep", "infinity"))
+            config = self._config(record, container, image, f"{self._paths.pod_cgroup(uid)}/{PAUSE}", pid=False)
+            reply = await self._run(directory, config, image, None, ignore_sigchld=True)
+            pin.touch(mode=0o400)
+            kernel.mount(f"/proc/{reply['pid']}/ns/pid", str(pin), None, kernel.MS_BIND)
+        except (LauncherError, ImageError, oci.CannotRun, OSError) as error:
+            raise RuntimeFailure("FailedCreatePodSandBox", f"the pod's PID 1: {_words(error)}") from error
+        self._watch_pause(record)
+
+    def _pause_bundle(self, uid: str) -> Path:
+        return self._paths.pod_state(uid) / PAUSE
+
+    def _watch_pause(self, record: PodRecord) -> bool:
+        """Have `on_sandbox_lost` called when it ends; False where it does not run."""
+        uid = record.observed.uid
+        directory = self._pause_bundle(uid)
+        state = _read(directory / "state.json")
+        if state is None or not _alive(state):
+            return False
+
+        def lost() -> None:
+            self.on_sandbox_lost(uid)
+
+        return self._watch_process(str(directory), state["shimPid"], state["shimStartTime"], lost)
+
+    async def _kill_pause(self, record: PodRecord) -> None:
+        uid = record.observed.uid
+        directory = str(self._pause_bundle(uid))
+        self._unwatch(directory)
+        pin = str(self._paths.pod_run(uid) / "ns" / "pid")
+
+        def kill() -> None:
+            _kill_and_remove(Cgroup(f"{self._paths.pod_cgroup(uid)}/{PAUSE}"))
+            for path in list(sandbox.mounts_below(pin)):
+                kernel.umount2(path, kernel.MNT_DETACH)
+            _settle(Path(directory))
+            sandbox.remove_tree(directory)
+
+        await asyncio.to_thread(kill)
 
     # -- containers ------------------------------------------------------------------------------------------------
 
@@ -145,24 +193,15 @@ class LinuxRuntime:
     async def start(self, record: PodRecord, container: str, bundle: str, image: Image) -> Running:
         directory = self.bundle(record, container, bundle)
         try:
-            config = self._config(record, container, image, directory)
-            for part in ("rootfs", "upper", "work"):
-                os.makedirs(directory / part)
+            cgroup = f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}"
+            config = self._config(record, _container(record, container), image, cgroup)
             log_file = Path(log_path(self._paths, record, container, bundle))
             log_file.parent.mkdir(parents=True, exist_ok=True)
-            (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+            reply = await self._run(directory, config, image, str(log_file))
         except oci.CannotRun as error:
             raise RuntimeFailure(error.reason, error.message) from error
         except OSError as error:
             raise RuntimeFailure("CreateContainerError", _words(error)) from error
-        try:
-            reply, _fds = await self._launcher.request(
-                "run",
-                bundle=str(directory),
-                rootfs=[_overlay(image, directory)],
-                log={"path": str(log_file), "maxBytes": LOG_MAX_BYTES, "maxFiles": LOG_MAX_FILES},
-                ignoreSigchld=False,
-            )
         except LauncherDied:
             state = await self.inspect(record, container, bundle)
             if state.running is not None:
@@ -177,25 +216,44 @@ class LinuxRuntime:
         self._watch(record, container, bundle, reply["shimPid"], reply["shimStartTime"])
         return Running(reply["pid"], boottime(), wall(), tuple(reply.get("mismatches", ())))
 
-    def _config(self, record: PodRecord, container: str, image: Image, directory: Path) -> dict[str, Any]:
+    async def _run(
+        self, directory: Path, config: dict[str, Any], image: Image, log: str | None, *, ignore_sigchld: bool = False
+    ) -> dict[str, Any]:
+        """Make the bundle and have it run. Raises OSError, LauncherError, LauncherDied."""
+        for part in ("upper", "work"):
+            os.makedirs(directory / part)
+        (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        layers = [str(layer) for layer in image.layers]
+        return await self._launcher.request(
+            "run",
+            bundle=str(directory),
+            rootfs=[overlay(layers, str(directory / "upper"), str(directory / "work"))],
+            log=log and {"path": log, "maxBytes": LOG_MAX_BYTES, "maxFiles": LOG_MAX_FILES},
+            ignoreSigchld=ignore_sigchld,
+        )
+
+    def _config(
+        self, record: PodRecord, container: Container, image: Image, cgroup: str, *, pid: bool = True
+    ) -> dict[str, Any]:
+        """The OCI config of one container; `pid`: join the pod's PID namespace where it shares one."""
         pod, uid = record.observed.pod, record.observed.uid
         run = self._paths.pod_run(uid)
         namespaces = {kind: str(run / "ns" / _PINS[kind]) for kind in oci.sandbox_namespaces(pod)}
-        if pod.spec.share_process_namespace:
+        if pod.spec.share_process_namespace and pid:
             namespaces["pid"] = str(run / "ns" / "pid")
-        spec = _container(record, container)
-        config: dict[str, Any] = oci.container_config(
+        return oci.container_config(
             pod,
-            spec,
+            container,
             image_config=image.config,
             namespaces=namespaces,
-            cgroups_path=f"{self._paths.pod_cgroup(uid)}/{container}-{directory.name}",
+            cgroups_path=cgroup,
             mounts=[*image.mounts, *etc_mounts(self._paths.pod_state(uid) / "etc", pod)],
             shm=None if pod.spec.host_ipc else str(run / "shm"),
-            user=(0, 0, ()),
+            user=image_user(pod, container, image),
             rootfs="rootfs",
+            uid=uid,
+            node_memory=_NODE_MEMORY,
         )
-        return config
 
     async def inspect(self, record: PodRecord, container: str, bundle: str) -> RunState:
         directory = self.bundle(record, container, bundle)
@@ -210,7 +268,7 @@ class LinuxRuntime:
             if ended is not None:
                 return RunState("exited", exit=_exit(ended))
             shim = _read(directory / "shim.json") or {}
-            alive = bundle_records.alive(shim)
+            alive = _alive(shim)
             state = _read(directory / "state.json")
             if not alive:
                 if (ended := _read(directory / "exit.json")) is not None:  # it ended between the two looks
@@ -228,30 +286,40 @@ class LinuxRuntime:
 
     def _watch(self, record: PodRecord, container: str, bundle: str, pid: int, start_time: int) -> None:
         """Have `on_exit` called when the shim ends, which it does once the container's end is on record."""
-        directory = self.bundle(record, container, bundle)
-        name = str(directory)
+        name = str(self.bundle(record, container, bundle))
+
+        def ended() -> None:
+            self._shim_ended(record, container, bundle)
+
+        if not self._watch_process(name, pid, start_time, ended):
+            asyncio.get_running_loop().call_soon(ended)
+
+    def _watch_process(self, name: str, pid: int, start_time: int, ended: Callable[[], None]) -> bool:
+        """Call `ended` once when the process ends; False where it has ended already (or never was that process)."""
         if name in self._watched:
-            return
-        uid = record.observed.uid
+            return True
         loop = asyncio.get_running_loop()
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            loop.call_soon(self._shim_ended, record, container, bundle)
-            return
-        if not bundle_records.alive({"pid": pid, "startTime": start_time}):
+            return False
+        if bundle_records.start_time(pid) != start_time:
             os.close(pidfd)
-            loop.call_soon(self._shim_ended, record, container, bundle)
-            return
+            return False
         self._watched[name] = pidfd
 
-        def ended() -> None:
-            loop.remove_reader(pidfd)
-            os.close(self._watched.pop(name))
-            self._shim_ended(record, container, bundle)
+        def readable() -> None:
+            self._unwatch(name)
+            ended()
 
-        loop.add_reader(pidfd, ended)
-        log.debug("container_watched", uid=uid, container=container, shim=pid)
+        loop.add_reader(pidfd, readable)
+        return True
+
+    def _unwatch(self, name: str) -> None:
+        pidfd = self._watched.pop(name, -1)
+        if pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(pidfd)
+            os.close(pidfd)
 
     def _shim_ended(self, record: PodRecord, container: str, bundle: str) -> None:
         directory = self.bundle(record, container, bundle)
@@ -277,7 +345,7 @@ class LinuxRuntime:
         except ProcessLookupError:
             return
         try:
-            if bundle_records.alive(state):  # looked at after the pidfd was opened: it is this very process
+            if _alive(state):  # looked at after the pidfd was opened: it is this very process
                 signal.pidfd_send_signal(pidfd, signo)
         except ProcessLookupError:
             return
@@ -304,7 +372,7 @@ class LinuxRuntime:
         file = log_path(self._paths, record, container, bundle)
 
         def forget() -> None:
-            _remove_tree(directory)
+            sandbox.remove_tree(str(directory))
             if log:
                 for number in ("", *(f".{n}" for n in range(1, LOG_MAX_FILES))):
                     Path(file + number).unlink(missing_ok=True)
@@ -318,13 +386,10 @@ class LinuxRuntime:
 
         def remove() -> None:
             sandbox.remove_sandbox(str(self._paths.pod_run(uid)), self._paths.pod_cgroup(uid))
-            _remove_tree(self._paths.pod_logs(meta.namespace, meta.name, uid))
-            _remove_tree(self._paths.pod_state(uid))
+            sandbox.remove_tree(str(self._paths.pod_logs(meta.namespace, meta.name, uid)))
+            sandbox.remove_tree(str(self._paths.pod_state(uid)))
 
         await asyncio.to_thread(remove)
-
-    async def _kill_pause(self, record: PodRecord) -> None:
-        raise NotImplementedError
 
     async def exec(
         self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool
@@ -343,22 +408,12 @@ class LinuxRuntime:
         return dict(self.cgroup(record, container).stats())
 
 
+_NODE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _PINS: Mapping[str, str] = {"network": "net", "ipc": "ipc", "uts": "uts"}
 
 
 def _container(record: PodRecord, name: str) -> Container:
     return next(item for item in record.observed.pod.spec.containers if item.name == name)
-
-
-def _overlay(image: Image, directory: Path) -> dict[str, Any]:
-    """The container's root as an OCI mount: the image's layers below (top one first), an upper directory of its own."""
-    return {
-        "type": "overlay",
-        "source": "overlay",
-        "lowerdir": [str(layer) for layer in reversed(image.layers)],
-        "upperdir": str(directory / "upper"),
-        "workdir": str(directory / "work"),
-    }
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -367,6 +422,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return value
+
+
+def _alive(process: Mapping[str, Any]) -> bool:
+    """Whether the process of this record (pid, startTime, bootId) still runs."""
+    return bool(process.get("pid")) and bundle_records.is_alive(process["pid"], process["startTime"], process["bootId"])
 
 
 def _exit(value: Mapping[str, Any]) -> Exit:
@@ -395,19 +455,18 @@ def _unknown(state: Mapping[str, Any]) -> Exit:
     )
 
 
+def _settle(bundle: Path) -> None:
+    """Wait for the shim of a killed container to be done with its bundle."""
+    shim = _read(bundle / "shim.json") or {}
+    until = boottime() + SETTLE
+    while _alive(shim) and boottime() < until:
+        time.sleep(0.002)
+
+
 def _kill_and_remove(cgroup: Cgroup) -> None:
     if cgroup.exists():
         cgroup.kill()
         cgroup.remove()
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a directory of ours, never across a mount. Raises OSError where something is mounted below."""
-    if not os.path.lexists(path):
-        return
-    if mounted := sandbox.mounted_below(str(path)):
-        raise OSError(16, "something is still mounted below", mounted[0])
-    shutil.rmtree(path)
 
 
 def _words(error: Exception) -> str:

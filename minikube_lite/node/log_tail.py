@@ -7,7 +7,7 @@ from minikube_lite.node.records import PodRecord
 
 TAIL_BYTES = 4096
 TAIL_LINES = 5
-"""Lines that an event or a termination message carries (the kubelet's FallbackToLogsOnError takes 80 lines, 2048 bytes)."""
+"""Lines that an event carries."""
 
 
 def log_path(paths: Paths, record: PodRecord, container: str, bundle: str) -> str:

@@ -1,4 +1,4 @@
-"""How the node's log looks. node.run calls it once; everything else just says `log.info("container_started", pod=…)`."""
+"""How the node's log looks. node.run calls it once; all others just say `log.info("container_started", pod=…)`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The manifests directory as a value. Called by `node.node` on every piece of news from the directory; hands on a `Snapshot`.
+"""The manifests directory as a value. Called by `node.node` on every news from it; hands on a `Snapshot`.
 
 Reads a file again only when its (device, inode, size, mtime) changed. Keeps the rules for what a person may do to the
-directory at any moment: an edit that breaks a file takes no running pod down, two files that claim one pod do not fight,
-and a directory that vanishes is no wish to stop everything.
+directory at any moment: an edit that breaks a file takes no running pod down, two files that claim one pod do not
+fight, and a directory that vanishes is no wish to stop everything.
 """
 
 from __future__ import annotations

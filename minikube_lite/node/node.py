@@ -7,7 +7,7 @@ the queue; `node.execute` then looks at the whole pod.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -355,7 +355,7 @@ class Node:
         return LogFiles((*rotated, path), running=not previous and seen.state == "running")
 
     async def exec(
-        self, namespace: str, name: str, container: str | None, command: list[str], *, tty: bool, stdin: bool
+        self, namespace: str, name: str, container: str | None, command: Sequence[str], *, tty: bool, stdin: bool
     ) -> ExecSession:
         record = self._record(namespace, name)
         chosen = self._choose(record, container)
@@ -364,7 +364,7 @@ class Node:
         if record.container(chosen).state != "running":
             raise ServiceError(400, "BadRequest", f"container {chosen} of pod {name} is not running")
         try:
-            return await self._runtime.exec(record, chosen, command, tty, stdin)
+            return await self._runtime.exec(record, chosen, [*command], tty, stdin)
         except RuntimeFailure as error:
             raise ServiceError(500, "InternalError", error.message) from error
 

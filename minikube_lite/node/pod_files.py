@@ -1,4 +1,4 @@
-"""The `/etc` files that every container of a pod gets. Called by node.linux_runtime; writes below the pod's state directory.
+"""The `/etc` files that a pod's containers get. node.linux_runtime calls it; writes below the pod's state directory.
 
 The kubelet manages /etc/hosts, container runtimes /etc/hostname and /etc/resolv.conf; each is bind-mounted over the
 image's own, so that the pod's containers share one.

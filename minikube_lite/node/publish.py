@@ -1,4 +1,4 @@
-"""Turns what is known of a pod into its API object and stores it. Called by `node.execute` and `node.node` after every change.
+"""Turns what is known of a pod into its API object. Called by `node.execute` and `node.node` after every change.
 
 A pod whose manifest is broken is shown too: one that runs keeps its last good spec and says `InvalidManifest`; one that
 never ran appears with nothing but the problem; a file whose problem has no pod's name appears under the file's name.

@@ -1,4 +1,4 @@
-"""The queue of pod keys to look at. Called by whatever has news (watch, exits, timers, the API); hands keys to `node.workers`.
+"""The queue of pod keys to look at. Whatever has news (watch, exits, timers, the API) adds; `node.execute` works.
 
 Level, not edge: a key stands in the queue at most once, and says nothing but "look again". A key that is being worked
 is not handed out a second time; news that comes meanwhile brings it back when its worker is done.
@@ -52,7 +52,7 @@ class KeyQueue:
         self.add(key)
 
     def overdue(self) -> None:
-        """Add every key whose time has come. The loop's clock stops while the machine sleeps: the slow rescan asks here."""
+        """Add every key whose time has come: the loop's clock stops while the machine sleeps, so the rescan asks."""
         now = boottime()
         for key in [key for key, (at, _) in self._timers.items() if at <= now]:
             self.add_at(key, None)

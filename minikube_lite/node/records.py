@@ -1,4 +1,4 @@
-"""Pod records on disk: what must outlive the node. Called by `node.pods` (save, at each decision) and `node.adopt` (load).
+"""Pod records on disk: what must outlive the node. `node.pods` saves (at each decision), `node.adopt` loads.
 
 `<state>/pods/<uid>/pod.json` is the accepted spec, `record.json` everything else: the fields of `PodObserved` as they
 stand, plus the bundle of each container's current run. Written by rename, so a reader sees the old or the new, never

@@ -1,4 +1,4 @@
-"""Says what happened, twice: as a log line (a past-tense fact with keys) and as a Kubernetes Event. Called by node.execute."""
+"""Says what happened, as a log line (a past-tense fact with keys) and as an Event. Called by node.execute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a node until it is told to stop. cli's `run` calls `run`; the launcher is started here before anything heavy is imported.
+"""Runs a node until it is told to stop. cli's `run` calls it; the launcher is started before any heavy import.
 
 Only the standard library and `linux.client` are imported at the top: the launcher must be forked off a small process.
 """
@@ -126,7 +126,7 @@ async def _main(paths: Paths, manifests: Path, options: Options, launcher: Launc
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     images = ImageStore(paths.images)
     images.sweep()
-    runtime = LinuxRuntime(paths, launcher, Launcher.spawn)
+    runtime = LinuxRuntime(paths, images, launcher, Launcher.spawn)
     runtime.attach()
     for warning in cgroups.layout().shortcomings():
         log.warning("not_enforced", message=warning)
@@ -148,4 +148,4 @@ async def _main(paths: Paths, manifests: Path, options: Options, launcher: Launc
         await runtime.close()
     running = sum(seen.state == "running" for record in node.pods for seen in record.observed.containers.values())
     log.info("node_stopped", containers_still_running=running)
-    return running
+    return int(running)

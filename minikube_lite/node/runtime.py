@@ -50,6 +50,8 @@ class Runtime(Protocol):
     """Makes, watches, changes and removes what one machine runs. Every method is safe to call twice."""
 
     on_exit: OnExit
+    on_sandbox_lost: Callable[[str], None]
+    """(pod uid): its shared namespaces died under it."""
 
     async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
         """Namespaces, shared memory, /etc files and cgroup of the pod; returns warnings. Raises RuntimeFailure."""
@@ -84,7 +86,7 @@ class Runtime(Protocol):
         ...
 
     async def remove_pod(self, record: PodRecord) -> None:
-        """Remove sandbox, cgroups and every file of the pod but its record. Raises RuntimeFailure if something is left."""
+        """Remove sandbox, cgroups and every file of the pod. Raises OSError if something cannot be removed."""
         ...
 
     async def exec(self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool) -> ExecSession:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -130,7 +130,7 @@ class NodeService(Protocol):
         namespace: str,
         name: str,
         container: str | None,
-        command: list[str],
+        command: Sequence[str],
         *,
         tty: bool,
         stdin: bool,
