@@ -119,7 +119,7 @@ class Launcher:
         if not self._socket or not self._loop:
             raise LauncherDied
         number = next(self._numbers)
-        data = json.dumps({"id": number, "op": op, **fields}).encode()
+        data = f"{number} {op} {json.dumps(fields)}".encode()
         if len(data) > MAX_MESSAGE:
             raise LauncherError("TooBig", f"the request is {len(data)} bytes long, at most {MAX_MESSAGE} are possible")
         future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
@@ -163,8 +163,9 @@ class Launcher:
             if not data:
                 self._died()
                 return
-            reply = json.loads(data)
-            future = self._pending.pop(reply["id"], None)
+            number, text = data.split(b" ", 1)
+            reply = json.loads(text)
+            future = self._pending.pop(int(number), None)
             if future is None or future.done():  # cancelled meanwhile
                 for fd in fds:
                     os.close(fd)

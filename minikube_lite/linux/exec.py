@@ -79,11 +79,14 @@ def start(host: Host, message: Mapping[str, Any], fds: list[int]) -> tuple[int, 
         become_process(pidfd, Cgroup(state["cgroupsPath"]), process, wanted, fds, report, message["bundle"])
     os.close(report)
     os.close(pidfd)
-    try:
-        return child, listen(heard)
-    except Failure:
-        os.waitpid(child, 0)
-        raise
+    warnings: list[str] = []
+    for line in listen(heard):
+        said = json.loads(line)
+        if "error" in said:
+            os.waitpid(child, 0)
+            raise Failure(**said["error"])
+        warnings += said["warnings"]
+    return child, warnings
 
 
 def open_container(state: Any, boot: str) -> int:
@@ -127,7 +130,7 @@ def become_process(
             os.write(report, json.dumps({"warnings": process.warnings}).encode() + b"\n")
         process.execute()
     except BaseException as error:
-        give_up(report, error)
+        give_up(report, error, {})
 
 
 def open_terminal(caller: int, size: Mapping[str, int]) -> int:

@@ -1,7 +1,9 @@
-"""The child that becomes a container's PID 1. Called by the shim right after the fork; ends in execve(2).
+"""The child that becomes a container's PID 1. Forked by the shim; ends in execve(2).
 
-From the top of `become_init` to its end is the whole road from a process to a container. It tells the shim by a pipe
-how it went: a line of warnings before the exec, an error instead of it; that the pipe closes is the exec's success.
+From the top of `set_up` to its end is the whole road from a process to a container. All the work is done here and
+not in the shim, because memory touched here is given back by the exec, while the shim keeps its own for the
+container's life. The shim is told by a pipe: a line with the reply, then, if the exec failed, a line with the error;
+that the pipe closes after the first is the exec's success.
 """
 
 from __future__ import annotations
@@ -11,60 +13,149 @@ import os
 import select
 import stat
 from signal import SIGKILL
+from time import time
 
 from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.errors import Failure, as_failure
 from minikube_lite.linux.namespaces import Namespaces
 from minikube_lite.linux.process import Process
-from minikube_lite.linux.rootfs import Rootfs, allowed_sysctls, change_directory, write_sysctls
+from minikube_lite.linux.records import STATE, boottime, claim, process_record, read_json, start_time, write_json
+from minikube_lite.linux.rootfs import DEVICE_RULES, Rootfs, allowed_sysctls, change_directory, root_path, write_sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any, NoReturn
 
-    from minikube_lite.linux.cgroups import Cgroup
+    from minikube_lite.linux.launcher import Host
+
+STARTING = STATE + ".starting"
+"""`state.json` under this name until the exec is known to have succeeded."""
 
 
 def become_init(
-    config: Mapping[str, Any],
-    bundle: str,
-    layers: Sequence[Mapping[str, Any]],
-    *,
-    namespaces: Namespaces,
-    cgroup: Cgroup,
-    process: Process,
-    stdio: tuple[int, int, int],
-    report: int,
-    ignore_sigchld: bool,
+    host: Host, message: Mapping[str, Any], *, born_in: str, shim: int, stdio: tuple[int, int, int], report: int
 ) -> NoReturn:
-    """Set everything up and run the command. `stdio` become 0, 1, 2; `report` is the pipe to the shim."""
+    """Set everything up and run the command.
+
+    `born_in`: the pid namespace that this process was forked into, as `Namespaces.pid`. If the config asks for
+    another, that one is named on `report` (after an `@`) before anything is done, and the shim forks again.
+    """
+    made: dict[str, Any] = {}
     try:
-        linux = config.get("linux") or {}
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
         parent_alive(report)
-        os.setsid()
-        cgroup.join(0)  # before the cgroup namespace is made: its root is where the process is then
-        process.limit()
-        namespaces.enter()
-        if namespaces.owns(kernel.CLONE_NEWUTS) and config.get("hostname"):
-            kernel.sethostname(config["hostname"])
-        owns = (namespaces.owns(flag) for flag in (kernel.CLONE_NEWNET, kernel.CLONE_NEWIPC, kernel.CLONE_NEWUTS))
-        write_sysctls(linux.get("sysctl") or {}, allowed_sysctls(*owns))
-        new_session_keyring(bundle)
-        rootfs = Rootfs(config, bundle, layers)
-        root = rootfs.prepare()
-        rootfs.enter(root)
-        change_directory(root, process.cwd)
-        take_stdio(stdio)
-        process.own_stdio()
-        process.become(lambda: parent_alive(report))
-        kernel.close_range(3, flags=kernel.CLOSE_RANGE_CLOEXEC)
-        if warnings := process.warnings + rootfs.warnings:
-            os.write(report, json.dumps({"warnings": warnings}).encode() + b"\n")
-        process.execute(ignore_sigchld)
+        bundle = message["bundle"]
+        config = read_json(f"{bundle}/config.json")
+        if config is None:
+            raise Failure("CreateError", f"{bundle}/config.json: No such file or directory")
+        namespaces = Namespaces((config.get("linux") or {}).get("namespaces") or ())
+        if namespaces.pid != born_in:
+            os.write(report, b"@" + os.fsencode(namespaces.pid))
+            os._exit(0)
+        shim_record = process_record(shim, host.boot_id)
+        if not claim(bundle, shim_record):
+            raise Failure("AlreadyClaimed", f"{bundle} was claimed by another process")
+        made["claim"] = True
+        process = set_up(host, config, message, namespaces, stdio, report, made, shim_record)
+        process.execute(bool(message.get("ignoreSigchld")))
     except BaseException as error:
-        give_up(report, error)
+        give_up(report, error, made)
+
+
+def set_up(
+    host: Host,
+    config: Mapping[str, Any],
+    message: Mapping[str, Any],
+    namespaces: Namespaces,
+    stdio: tuple[int, int, int],
+    report: int,
+    made: dict[str, Any],
+    shim: Mapping[str, Any],
+) -> Process:
+    """Everything but the exec. What is `made` outside of this process is noted there, for the shim to undo."""
+    bundle, linux = message["bundle"], config.get("linux") or {}
+    process = Process(config.get("process") or {}, host.capabilities, host.last_capability)
+    rootfs = Rootfs(config, bundle, message.get("rootfs") or ())
+    warnings = unsupported(config)
+    os.setsid()
+    if message.get("rootfs"):
+        made["root"] = make_directory_once(root_path(config, bundle))
+    path = made["cgroup"] = "/" + (linux.get("cgroupsPath") or os.path.basename(bundle)).lstrip("/")
+    cgroup = Cgroup(path)
+    warnings += cgroup.create(with_default_devices(linux.get("resources") or {}))
+    cgroup.join(0)  # before the cgroup namespace is made: its root is where the process is then
+    process.limit()
+    me = int(os.readlink("/proc/self"))  # not getpid(2): that is 1 in a new pid namespace
+    started = start_time(me)
+    namespaces.enter()
+    if namespaces.owns(kernel.CLONE_NEWUTS) and config.get("hostname"):
+        kernel.sethostname(config["hostname"])
+    owns = (namespaces.owns(flag) for flag in (kernel.CLONE_NEWNET, kernel.CLONE_NEWIPC, kernel.CLONE_NEWUTS))
+    write_sysctls(linux.get("sysctl") or {}, allowed_sysctls(*owns))
+    new_session_keyring(bundle)
+    state = {
+        "ociVersion": config.get("ociVersion", "1.0.2"),
+        "id": os.path.basename(bundle),
+        "status": "running",
+        "bundle": bundle,
+        "cgroupsPath": path,
+        "pid": me,
+        "startTime": started,
+        "bootId": host.boot_id,
+        "shimPid": shim["pid"],
+        "shimStartTime": shim["startTime"],
+        "startedAt": boottime(),
+        "startedWall": time(),
+    }
+    write_json(f"{bundle}/{STARTING}", state)
+    root = rootfs.prepare(cgroup)
+    rootfs.enter(root)
+    change_directory(root, process.cwd)
+    take_stdio(stdio)
+    process.own_stdio()
+    process.become(lambda: parent_alive(report))
+    kernel.close_range(3, flags=kernel.CLOSE_RANGE_CLOEXEC)
+    answer = {name: state[name] for name in ("pid", "startTime", "shimPid", "shimStartTime")}
+    warnings += process.warnings + rootfs.warnings
+    os.write(report, json.dumps({"ok": answer | {"mismatches": warnings}}).encode() + b"\n")
+    return process
+
+
+def with_default_devices(resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where access to devices is ruled at all, allow what every container has, and to make nodes (as runc does)."""
+    rules = resources.get("devices")
+    if not rules:
+        return resources
+    return {**resources, "devices": [*rules, *(rule for rule in DEVICE_RULES if rule not in rules)]}
+
+
+def make_directory_once(path: str) -> bool:
+    """Whether it was made now: only then it is ours to remove."""
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        return False
+    return True
+
+
+def unsupported(config: Mapping[str, Any]) -> list[str]:
+    """Warnings for what the config asks and this runtime does not do; Failure where leaving it out would be unsafe."""
+    linux, process = config.get("linux") or {}, config.get("process") or {}
+    if any((config.get("hooks") or {}).values()):
+        raise Failure("CreateError", "hooks are not supported")
+    if process.get("terminal"):
+        raise Failure("CreateError", "process.terminal: only exec can have a terminal")
+    if linux.get("uidMappings") or linux.get("gidMappings"):
+        raise Failure("CreateError", "user namespaces are not supported")
+    warnings = []
+    if linux.get("seccomp"):
+        warnings.append("linux.seccomp is not applied")
+    for name in ("apparmorProfile", "selinuxLabel"):
+        if process.get(name):
+            warnings.append(f"process.{name} is not applied")
+    return warnings
 
 
 def parent_alive(report: int) -> None:
@@ -105,29 +196,18 @@ def take_stdio(stdio: tuple[int, int, int]) -> None:
     os.close(own)
 
 
-def listen(heard: int) -> list[str]:
-    """In the parent: read what the child reports until its exec closes the pipe; returns its warnings.
-
-    Raises the Failure that it reported. A child that is killed before its exec closes the pipe too: then its end is
-    what is seen next.
-    """
+def listen(heard: int) -> list[bytes]:
+    """In the parent: the lines that the child reports until its exec, or its end, closes the pipe."""
     text = b""
     while chunk := os.read(heard, 65536):
         text += chunk
     os.close(heard)
-    warnings: list[str] = []
-    for line in text.splitlines():
-        said = json.loads(line)
-        if "error" in said:
-            raise Failure(**said["error"])
-        warnings += said["warnings"]
-    return warnings
+    return text.splitlines()
 
 
-def give_up(report: int, error: BaseException) -> NoReturn:
-    """Tell the shim why, and end."""
+def give_up(report: int, error: BaseException, made: Mapping[str, Any]) -> NoReturn:
+    """Tell the parent why and what there is to undo, and end."""
     try:
-        failure = error if isinstance(error, Failure) else as_failure(error)
-        os.write(report, json.dumps({"error": failure.to_json()}).encode() + b"\n")
+        os.write(report, json.dumps({"error": as_failure(error).to_json(), "made": made}).encode() + b"\n")
     finally:
         os._exit(1)

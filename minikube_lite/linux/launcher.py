@@ -1,7 +1,7 @@
 """The warm process that forks: one per node, single-threaded, stateless. Started by client, forks shims and helpers.
 
-Requests and replies are JSON, one datagram each, on a SEQPACKET unix socket (descriptor 3), with descriptors beside
-them (SCM_RIGHTS). A request gets its reply when its child has written it into a pipe, so the loop never waits for a
+A request is one datagram on a SEQPACKET unix socket (descriptor 3), `17 run {"bundle": …}`: number, op, JSON, with
+descriptors beside it (SCM_RIGHTS); its reply is `17 {"ok": …}`, as the child sent it, so the loop never waits for a
 container. When the node closes the socket the launcher ends; its shims go on.
 
 Everything imported here is in the memory of every shim: the standard library only, and little of it
@@ -27,12 +27,14 @@ from _socket import (
     SOCK_STREAM,
     SOL_SOCKET,
     socket,
+    socketpair,
 )
 from signal import NSIG, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGKILL, SIGPIPE, SIGSTOP, SIGXFSZ, pthread_sigmask
 from signal import signal as set_handler
 
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.capabilities import last_capability, own_permitted
+from minikube_lite.linux.cgroup_layout import layout
 from minikube_lite.linux.errors import Failure, as_failure
 from minikube_lite.linux.exec import run_exec
 from minikube_lite.linux.namespaces import join
@@ -42,8 +44,10 @@ from minikube_lite.linux.shim import run_shim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeAlias
+
+    Serve: TypeAlias = Callable[["Host", Mapping[str, Any], list[int], int], None]
 
 SOCKET = 3
 MAX_MESSAGE = 1 << 18
@@ -59,16 +63,20 @@ class Host:
         self.boot_id = boot_id()
         self.capabilities = own_permitted()
         self.last_capability = last_capability()
+        layout()  # the cgroup trees: kept by that module
         self.network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Launcher:
+    """Looks at nothing in a message but its first two words: what the parent writes to between two forks is no longer
+    shared with the children it has, so every object it makes costs each shim memory."""
+
     def __init__(self, control: socket, host: Host) -> None:
         self.control, self.host = control, host
         self.poller = select.poll()
         self.poller.register(SOCKET, select.POLLIN)
-        self.replies: dict[int, tuple[int, list[bytes]]] = {}
-        """By the descriptor of the child's pipe: the request's id, and what came so far."""
+        self.children: dict[int, tuple[socket, bytes]] = {}
+        """By descriptor: the socket on which a child will reply, and the number of its request."""
 
     def serve(self) -> None:
         """Until the node closes the socket."""
@@ -80,35 +88,53 @@ class Launcher:
                     return
 
     def _request(self) -> bool:
-        data, ancillary, _, _ = self.control.recvmsg(MAX_MESSAGE, CMSG_SPACE(MAX_FDS * 4), MSG_CMSG_CLOEXEC)
+        data, fds = receive(self.control)
         if not data:
             return False
-        fds = array.array("i")
-        for level, kind, rights in ancillary:
-            if level == SOL_SOCKET and kind == SCM_RIGHTS:
-                fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
-        message = json.loads(data)
+        number, operation, text = data.split(b" ", 2)
         try:
-            self._dispatch(message, list(fds))
+            if operation in CHILDREN:
+                self._fork(number, CHILDREN[operation], text, fds)
+            elif operation == b"netns_socket":
+                self._socket_in(number, json.loads(text))
+            elif operation == b"ping":
+                self._reply(number, b'{"ok": {}}')
+            else:
+                raise Failure("LauncherError", f"unknown op {operation.decode()!r}")
         except Exception as error:
-            self.reply(message["id"], {"error": as_failure(error, "LauncherError").to_json()})
-        finally:
-            for fd in fds:
-                os.close(fd)
+            self._reply(number, json.dumps({"error": as_failure(error, "LauncherError").to_json()}).encode())
+        for fd in fds:
+            os.close(fd)
         return True
 
-    def _dispatch(self, message: Mapping[str, Any], fds: list[int]) -> None:
-        operation = message["op"]
-        if operation == "ping":
-            self.reply(message["id"], {"ok": {}})
-        elif operation == "netns_socket":
-            self._socket_in(message)
-        elif operation in CHILDREN:
-            self._fork(CHILDREN[operation], message, fds)
-        else:
-            raise Failure("LauncherError", f"unknown op {operation!r}")
+    def _fork(self, number: bytes, serve: Serve, text: bytes, fds: list[int]) -> None:
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        if os.fork() == 0:
+            try:
+                set_handler(SIGCHLD, SIG_DFL)
+                os.setsid()
+                os.dup2(0, 1)
+                os.dup2(0, 2)
+                reply = theirs.detach()
+                kernel.close_all_except({0, 1, 2, reply, *fds})
+                serve(self.host, json.loads(text), fds, reply)
+            finally:
+                os._exit(0)
+        theirs.close()
+        self.children[ours.fileno()] = (ours, number)
+        self.poller.register(ours.fileno(), select.POLLIN)
 
-    def _socket_in(self, message: Mapping[str, Any]) -> None:
+    def _hear(self, fd: int) -> None:
+        """A child has replied, or died without."""
+        ours, number = self.children.pop(fd)
+        data, fds = receive(ours)
+        self.poller.unregister(fd)
+        ours.close()
+        self._reply(number, data or DIED, fds)
+        for received in fds:
+            os.close(received)
+
+    def _socket_in(self, number: bytes, message: Mapping[str, Any]) -> None:
         """Open a stream socket inside a network namespace and hand it back: it stays there wherever it is used."""
         family = {"inet": AF_INET, "inet6": AF_INET6, "unix": AF_UNIX}[message.get("family", "inet")]
         join(message["path"], kernel.CLONE_NEWNET)
@@ -119,44 +145,26 @@ class Launcher:
                 kernel.setns(self.host.network, kernel.CLONE_NEWNET)
             except OSError:
                 os._exit(1)  # never serve another request from inside a pod
-        self.reply(message["id"], {"ok": {}}, (made.fileno(),))
+        self._reply(number, b'{"ok": {}}', [made.fileno()])
         made.close()
 
-    def _fork(
-        self, run: Callable[[Host, Mapping[str, Any], list[int], int], None], message: Any, fds: list[int]
-    ) -> None:
-        heard, reply = os.pipe()
-        if os.fork() == 0:
-            try:
-                set_handler(SIGCHLD, SIG_DFL)
-                os.setsid()
-                os.dup2(0, 1)
-                os.dup2(0, 2)
-                kernel.close_all_except({0, 1, 2, reply, *fds})
-                run(self.host, message, fds, reply)
-            finally:
-                os._exit(0)
-        os.close(reply)
-        self.replies[heard] = (message["id"], [])
-        self.poller.register(heard, select.POLLIN)
-
-    def _hear(self, fd: int) -> None:
-        number, chunks = self.replies[fd]
-        if chunk := os.read(fd, 65536):
-            chunks.append(chunk)
-            return
-        self.poller.unregister(fd)
-        os.close(fd)
-        del self.replies[fd]
-        died = Failure("LauncherError", "the process that served the request died")
-        self.reply(number, json.loads(b"".join(chunks)) if chunks else {"error": died.to_json()})
-
-    def reply(self, number: int, answer: Mapping[str, Any], fds: tuple[int, ...] = ()) -> None:
+    def _reply(self, number: bytes, text: bytes, fds: Sequence[int] = ()) -> None:
         rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
-        self.control.sendmsg([json.dumps({"id": number, **answer}).encode()], rights)
+        self.control.sendmsg([number, b" ", text], rights)
 
 
-CHILDREN = {"run": run_shim, "exec": run_exec, "sandbox": run_sandbox}
+def receive(source: socket) -> tuple[bytes, list[int]]:
+    """One datagram and the descriptors that came with it; b"" at the end."""
+    data, ancillary, _, _ = source.recvmsg(MAX_MESSAGE, CMSG_SPACE(MAX_FDS * 4), MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, kind, rights in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
+    return data, list(fds)
+
+
+CHILDREN: dict[bytes, Serve] = {b"run": run_shim, b"exec": run_exec, b"sandbox": run_sandbox}
+DIED = json.dumps({"error": Failure("LauncherError", "the process that served the request died").to_json()}).encode()
 
 
 def become_clean() -> None:
@@ -181,7 +189,7 @@ def main() -> None:
     gc.disable()
     gc.collect()
     gc.freeze()  # collections would touch, and so copy, every page that the children share with us
-    launcher.reply(0, {"ok": {"ready": True}})
+    launcher._reply(b"0", b'{"ok": {}}')
     try:
         launcher.serve()
     except BrokenPipeError:

@@ -21,6 +21,8 @@ FLAGS = {  # OCI type: (clone flag, name below /proc/PID/ns)
     "cgroup": (kernel.CLONE_NEWCGROUP, "cgroup"),
 }
 
+HOST_PID = "/proc/self/ns/pid"
+
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
@@ -50,12 +52,10 @@ class Namespaces:
         """Whether the container is in a namespace of this kind that is not the host's."""
         return bool(self.new & flag) or flag in self.join
 
-    def enter_pid(self) -> None:
-        """In the parent: the next child is born into the pid namespace (pid_namespaces(7))."""
-        if path := self.join.get(kernel.CLONE_NEWPID):
-            join(path, kernel.CLONE_NEWPID)
-        elif self.new & kernel.CLONE_NEWPID:
-            kernel.unshare(kernel.CLONE_NEWPID)
+    @property
+    def pid(self) -> str:
+        """The pid namespace: "" for a new one, else the path of the one to join (the host's is `HOST_PID`)."""
+        return "" if self.new & kernel.CLONE_NEWPID else self.join.get(kernel.CLONE_NEWPID, HOST_PID)
 
     def enter(self) -> None:
         """In the child, once it is in its cgroup: join and make all others. A new network gets its loopback."""
@@ -65,6 +65,14 @@ class Namespaces:
         kernel.unshare(self.new & ~kernel.CLONE_NEWPID)
         if self.new & kernel.CLONE_NEWNET:
             loopback_up()
+
+
+def for_children(pid: str) -> None:
+    """In the parent: the next child is born into this pid namespace (pid_namespaces(7)); `pid` as `Namespaces.pid`."""
+    if pid:
+        join(pid, kernel.CLONE_NEWPID)
+    else:
+        kernel.unshare(kernel.CLONE_NEWPID)
 
 
 def join(path: str, flag: int) -> None:

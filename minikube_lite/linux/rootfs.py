@@ -10,6 +10,7 @@ import os
 import stat
 
 from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.cgroup_mount import mount_cgroups
 from minikube_lite.linux.errors import Failure
 from minikube_lite.linux.inside import by_fd, make_directory, open_inside
 from minikube_lite.linux.mounts import PROPAGATION, Mount, bind_read_only
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from minikube_lite.linux.cgroups import Cgroup
+
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+DEVICE_RULES = (  # OCI `linux.resources.devices`: making any node, using these and the pseudo terminals
+    *({"allow": True, "type": kind, "access": "m"} for kind in "cb"),
+    *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for _, major, minor in DEVICES),
+    {"allow": True, "type": "c", "major": 5, "minor": 2, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+)
 LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -49,7 +58,7 @@ class Rootfs:
         self.propagation = linux.get("rootfsPropagation") or ""
         self.warnings: list[str] = []
 
-    def prepare(self) -> int:
+    def prepare(self, cgroup: Cgroup) -> int:
         """Mount everything at `root.path`; returns an O_PATH descriptor of the root. Needs the host's /proc."""
         for mount in self.mounts:
             if mount.propagation & kernel.MS_SHARED and mount.flags & kernel.MS_BIND:
@@ -66,9 +75,7 @@ class Rootfs:
         own_dev = True
         for mount in self.mounts:
             if mount.type == "cgroup":
-                from minikube_lite.linux.cgroup_mount import mount_cgroups
-
-                mount_cgroups(root, mount)
+                mount_cgroups(root, mount, cgroup)
             else:
                 mount.apply(root)
             if mount.destination.rstrip("/") == "/dev" and mount.flags & kernel.MS_BIND:

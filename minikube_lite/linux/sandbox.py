@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import time
 
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from minikube_lite.linux.launcher import Host
 
 PINNABLE = ("network", "ipc", "uts")
-CGROUP_TRIES = 50
-"""How often a busy cgroup is tried again, 10 ms apart: its last process may still be on its way out."""
 
 
 def run_sandbox(host: Host, message: Mapping[str, Any], fds: list[int], reply: int) -> None:
@@ -55,7 +52,7 @@ def make_sandbox(message: Mapping[str, Any]) -> dict[str, Any]:
     os.makedirs(f"{directory}/ns", 0o711, exist_ok=True)
     mismatches: list[str] = []
     if path := message.get("cgroupsPath"):
-        mismatches = Cgroup(path).create(message.get("resources") or {}) or []
+        mismatches = Cgroup(path).create(message.get("resources"))
     kernel.unshare(sum(FLAGS[kind][0] for kind in kinds))
     if "uts" in kinds and message.get("hostname"):
         kernel.sethostname(message["hostname"])
@@ -83,8 +80,8 @@ def remove_sandbox(directory: str, cgroup: str | None) -> None:
     """
     unmount_pins(directory)
     remove_tree(directory)
-    if cgroup:
-        remove_cgroup(cgroup)
+    if cgroup and not Cgroup(cgroup).remove():
+        raise OSError(errno.EBUSY, f"cgroup {cgroup} still has processes")
 
 
 def unmount_pins(directory: str) -> None:
@@ -93,19 +90,6 @@ def unmount_pins(directory: str) -> None:
     for path in reversed(list(mounts_below(directory))):
         if path in own:
             kernel.umount2(path, kernel.MNT_DETACH)
-
-
-def remove_cgroup(path: str) -> None:
-    """Remove a cgroup and those below it. Raises OSError (EBUSY) when it does not empty itself in half a second."""
-    for attempt in range(CGROUP_TRIES):
-        try:
-            Cgroup(path).remove()
-        except OSError as error:
-            if error.errno != errno.EBUSY or attempt + 1 == CGROUP_TRIES:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def mounts_below(directory: str) -> Iterator[str]:
