@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.node_process import NodeProcess
-from tests.traces import Traces
+from tests.traces import MARK, Traces
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,8 +35,9 @@ def nothing_left_by_this_session(tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def traces(tmp_path: Path) -> Iterator[Traces]:
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     """What the kernel still holds of this test; `watch(directory)` adds one outside `tmp_path`."""
+    monkeypatch.setenv(MARK, str(tmp_path))
     traces = Traces(tmp_path)
     yield traces
     try:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from minikube_lite.node.paths import Paths
 
+MARK = "MINIKUBE_LITE_TEST"
+"""The environment variable that holds a test's directory while it runs: what it starts inherits it."""
+
 GRACE = 5.0
 """Seconds the kernel and a dying process get to clean up: an exit is not one instant for everything it held."""
 
