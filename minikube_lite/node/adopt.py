@@ -71,7 +71,7 @@ async def _adopt_pod(record: PodRecord, runtime: Runtime, boot_id: str) -> PodRe
             )
         elif state.exit is not None:
             ended = state.exit if same_boot else replace(state.exit, finished_at=0.0, started_at=0.0)
-            record = record.with_container(name, state="exited", exit=seen.exit or ended, pid=0, stop=None)
+            record = record.with_container(name, state="exited", exit=seen.exit or ended, pid=0)
         elif seen.exit is None:  # recorded, but it never began: the node died in between
             record = record.with_container(name, state="waiting", pid=0, stop=None)
     return replace(record, boot_id=boot_id)

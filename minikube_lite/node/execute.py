@@ -302,7 +302,7 @@ class Executor:
             return
         lines = last_lines(self._paths, record, name, bundle) if ended.code else ()
         ended = replace(ended, message=ended.message or "\n".join(lines))
-        self._pods.put(record.with_container(name, state="exited", exit=ended, pid=0, stop=None))
+        self._pods.put(record.with_container(name, state="exited", exit=ended, pid=0))
         self._report.exited(record, name, ended, backoff.next_delay(seen.failures, ended, self._policy))
         self._publish(record.key)
         self._again(record.key)

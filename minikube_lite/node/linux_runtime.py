@@ -87,6 +87,9 @@ class LinuxRuntime:
         self._closed = True
         for name in list(self._watched):
             self._unwatch(name)
+        own = Cgroup(self._paths.cgroup)
+        if own.exists() and not own.children():
+            own.remove()
         self._launcher.close()
 
     # -- sandbox ---------------------------------------------------------------------------------------------------
