@@ -1,1 +1,1 @@
-"""Kubernetes objects as values: models, quantities, CPU arithmetic, YAML with positions. Pure; called by every floor above."""
+"""Kubernetes objects as values: models, quantities, CPU arithmetic, YAML with positions. Pure; all floors above call it."""
