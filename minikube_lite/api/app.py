@@ -46,7 +46,7 @@ class Api:
         routes: list[BaseRoute] = []
         for module in (discovery, listing, pods, logs, exec, manifests):
             routes += module.routes(context)
-        self._router = Router(routes, redirect_slashes=False)
+        self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self  # so that the router raises, rather than answering in plain text
@@ -93,3 +93,7 @@ class Api:
             route for route in self._router.routes if isinstance(route, Route) and route.path_regex.match(scope["path"])
         )
         return sorted({method for route in matching for method in route.methods or ()})
+
+
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    raise HTTPException(404)

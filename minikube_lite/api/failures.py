@@ -58,6 +58,9 @@ def status_failure(
 
 
 def of_service_error(error: ServiceError, *, kind: str = "", name: str = "") -> Json:
+    """`kind` and `name`: what the request was about, unless the error itself knows better."""
+    if isinstance(error, ApiError) and error.kind:
+        kind, name = error.kind, error.name
     return status_failure(error.code, error.reason, error.message, kind=kind, name=name, causes=error.causes)
 
 
@@ -67,18 +70,29 @@ def internal_error() -> Json:
     return status_failure(500, REASONS[500], message)
 
 
-def failure(code: int, message: str, causes: Sequence[Json] = ()) -> ServiceError:
-    """A ServiceError with the reason that goes with this code. To be raised."""
-    return ServiceError(code, REASONS[code], message, tuple(causes))
+class ApiError(ServiceError):
+    """A ServiceError that knows which object it is about, where the path of the request does not tell."""
+
+    def __init__(
+        self, code: int, message: str, *, reason: str = "", causes: Sequence[Json] = (), kind: str = "", name: str = ""
+    ) -> None:
+        super().__init__(code, reason or REASONS[code], message, tuple(causes))
+        self.kind = kind
+        self.name = name
 
 
-def bad_request(message: str) -> ServiceError:
+def failure(code: int, message: str) -> ApiError:
+    """With the reason that goes with this code. To be raised."""
+    return ApiError(code, message)
+
+
+def bad_request(message: str) -> ApiError:
     return failure(400, message)
 
 
-def invalid(kind: str, name: str, field: str, value: object, detail: str) -> ServiceError:
+def invalid(kind: str, name: str, field: str, value: object, detail: str) -> ApiError:
     """422 as the API server words it for one field."""
     shown = f'"{value}"' if isinstance(value, str) else value
     message = f'{kind} "{name}" is invalid: {field}: Invalid value: {shown}: {detail}'
     cause = {"reason": "FieldValueInvalid", "message": f"Invalid value: {shown}: {detail}", "field": field}
-    return failure(422, message, [cause])
+    return ApiError(422, message, causes=[cause], kind=kind, name=name)

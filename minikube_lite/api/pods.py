@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from minikube_lite.api.body import APPLY_TYPES, media_type_of, read_object, read_options
 from minikube_lite.api.context import Context
-from minikube_lite.api.failures import bad_request, failure, invalid
+from minikube_lite.api.failures import ApiError, bad_request, failure, invalid
 from minikube_lite.api.listing import get, list_or_watch, selection
 from minikube_lite.api.negotiation import json_response, shape_of
 from minikube_lite.api.query import dry_run, integer
@@ -80,7 +80,8 @@ class _Writer:
             name = pod["metadata"]["name"] = pod["metadata"]["generateName"] + secrets.token_hex(3)[:5]
         async with self.context.writing:
             if self._current(pod) is not None:
-                raise ServiceError(409, "AlreadyExists", f'pods "{name}" already exists')
+                message = f'pods "{name}" already exists'
+                raise ApiError(409, message, reason="AlreadyExists", kind="pods", name=name or "")
             return await self._write(request, pod, 201)
 
     async def replace(self, request: Request) -> Response:
@@ -243,18 +244,15 @@ def _grace(request: Request, options: Json) -> float | None:
 def _raise_problems(outcome: ApplyOutcome, name: str) -> None:
     """422 `Invalid`, one cause per problem; 400 where nothing could be made of the body at all."""
     if outcome.problems:
+        told = [problem.message + (f" ({problem.hint})" if problem.hint else "") for problem in outcome.problems]
+        fields = [problem.field for problem in outcome.problems]
         causes = [
-            {"reason": "FieldValueInvalid", "message": problem.message, "field": problem.field}
-            for problem in outcome.problems
+            {"reason": "FieldValueInvalid", "message": text, "field": field}
+            for text, field in zip(told, fields, strict=True)
         ]
-        told = [
-            f"{problem.field}: {problem.message}" + (f" ({problem.hint})" if problem.hint else "")
-            if problem.field
-            else str(problem)
-            for problem in outcome.problems
-        ]
-        text = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
-        raise failure(422, f'Pod "{name}" is invalid: {text}', causes)
+        lines = [f"{field}: {text}" if field else text for text, field in zip(told, fields, strict=True)]
+        text = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
+        raise ApiError(422, f'Pod "{name}" is invalid: {text}', causes=causes, kind="Pod", name=name)
     if not outcome.items:
         raise bad_request("the body of the request holds no object")
     if outcome.items[0].result == "skipped":

@@ -6,17 +6,17 @@ Used by watch and log. Starlette's StreamingResponse neither closes its iterator
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
-import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-log = structlog.get_logger()
-
 
 class Stream(Response):
-    """Sends each chunk as it comes. `seconds` None: no limit. The generator is always closed, on every way out."""
+    """Sends each chunk as it comes. The generator is always closed, on every way out.
+
+    `seconds` None: no limit; `last` gives what is sent once they are over.
+    """
 
     def __init__(
         self,
@@ -25,10 +25,12 @@ class Stream(Response):
         *,
         media_type: str,
         seconds: float | None = None,
+        last: Callable[[], bytes] = bytes,
     ) -> None:
         self.chunks = chunks
         self.stopping = stopping
         self.seconds = seconds
+        self.last = last
         self.status_code = 200
         self.media_type = media_type
         self.background = None
@@ -41,7 +43,7 @@ class Stream(Response):
         stop = asyncio.create_task(self.stopping.wait())
         tasks = (body, gone, stop)
         try:
-            await asyncio.wait(tasks, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
             if body.done():
                 body.result()
         finally:
@@ -49,7 +51,7 @@ class Stream(Response):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.chunks.aclose()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": b"" if ended else self.last(), "more_body": False})
 
     async def _send_chunks(self, send: Send) -> None:
         async for chunk in self.chunks:

@@ -44,8 +44,9 @@ def watch(context: Context, request: Request, resource: Resource, namespace: str
         initial, mark = [], False
         lines.resume(context.node.list(resource.kind, namespace))
     changes = context.node.watch(cast(Literal["Pod", "Event"], resource.kind), namespace, since)
+    lines.version = since
     chunks = lines.chunks(initial, changes, since if mark else None)
-    return Stream(chunks, context.stopping, media_type="application/json", seconds=seconds or None)
+    return Stream(chunks, context.stopping, media_type="application/json", seconds=seconds or None, last=lines.last)
 
 
 class _Lines:
@@ -60,6 +61,8 @@ class _Lines:
         self.heading = True
         self.matching: set[tuple[str, str]] = set()
         self.replayed_to = 0
+        self.version = 0
+        """Up to where everything has been sent."""
 
     def resume(self, listed: ObjectList) -> None:
         """Go on from an older list: what matches now was told of, unless a replayed change says otherwise."""
@@ -80,11 +83,16 @@ class _Lines:
             async for event in changes:
                 for line in self.lines(event):
                     yield line
+                self.version = max(self.version, _version(event.object))
         except ServiceError as error:  # too late for an HTTP code: a watch tells of its failure in an event
             yield encode({"type": "ERROR", "object": of_service_error(error)}) + b"\n"
         finally:
             if isinstance(changes, AsyncGenerator):
                 await changes.aclose()
+
+    def last(self) -> bytes:
+        """At the end of the watch's time: where the next one can go on."""
+        return self.line("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}}) if self.bookmarks else b""
 
     def lines(self, event: WatchEvent) -> list[bytes]:
         """No line, or one: what this change is to a client that sees only the objects it selected."""

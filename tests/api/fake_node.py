@@ -1,4 +1,4 @@
-"""A NodeService in memory, for the tests of the API: objects in a dict, logs in files of the test's, exec on this host."""
+"""A NodeService in memory, for the tests of the API: objects in a dict, logs in the test's files, exec on this host."""
 
 from __future__ import annotations
 
@@ -68,7 +68,13 @@ def make_event(name: str = "web.1", reason: str = "Started", about: str = "web",
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": "default", "creationTimestamp": "2024-05-01T12:00:00Z"},
-        "involvedObject": {"kind": "Pod", "namespace": "default", "name": about, "uid": f"uid-{about}"},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": "default",
+            "name": about,
+            "uid": f"uid-{about}",
+        },
         "reason": reason,
         "message": "Started container app",
         "type": "Normal",
@@ -166,9 +172,7 @@ class FakeNode:
         finally:
             self.watchers -= 1
 
-    async def apply(
-        self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool
-    ) -> ApplyOutcome:
+    async def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
         self.calls.append(
             ("apply", {"data": data, "source": source, "base_dir": base_dir, "namespace": namespace, "dry": dry_run})
         )
@@ -179,9 +183,7 @@ class FakeNode:
             metadata = {"namespace": namespace, **document["metadata"]}
             key = ("Pod", metadata["namespace"], metadata["name"])
             there = key in self.objects
-            items.append(
-                ApplyItem("Pod", key[1], key[2], "configured" if there else "created", self.warnings)
-            )
+            items.append(ApplyItem("Pod", key[1], key[2], "configured" if there else "created", self.warnings))
             if not dry_run:
                 pod = make_pod(key[2], key[1])
                 self.add("Pod", pod | document | {"metadata": pod["metadata"] | metadata})
