@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -113,10 +114,11 @@ class ImageStore:
         if self._known(path, stamp) == digest:
             return
         file = self._known_file(path)
-        file.parent.mkdir(exist_ok=True)
         new = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
-        new.write_text(json.dumps({"path": os.fspath(path), "stamp": stamp, "digest": digest}))
-        new.rename(file)
+        with contextlib.suppress(OSError):  # on a full disk the image is there all the same: it is read again next time
+            file.parent.mkdir(exist_ok=True)
+            new.write_text(json.dumps({"path": os.fspath(path), "stamp": stamp, "digest": digest}))
+            new.rename(file)
 
     def is_cheap(self, image: str, base_dir: Path) -> bool:
         """Whether `resolve` would answer at once, be it with an error: it takes some stats."""

@@ -1,4 +1,4 @@
-"""Beside GNU tar: an archive made by it, unpacked by both, file by file the same. Needs root, for owners and devices."""
+"""Beside GNU tar: an archive made by it, unpacked by both, is the same file by file. Owners and devices need root."""
 
 from __future__ import annotations
 

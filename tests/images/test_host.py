@@ -124,7 +124,7 @@ def inside(image: Image, tmp_path: Path, script: str) -> subprocess.CompletedPro
             lines += [f"mount --bind {mount['source']} {at}", f"mount -o remount,bind,{','.join(options)} {at}"]
         else:
             lines.append(f"mount -t {mount['type']} -o {','.join(options)} {mount['source']} {at}")
-    lines += [f"mount -t proc proc {root}/proc", f"mount --bind /dev/null {root}/dev/null 2>&- || true"]
+    lines += [f"mount -t proc proc {root}/proc", f"touch {root}/dev/null; mount --bind /dev/null {root}/dev/null"]
     lines.append(f"exec env -i {shlex.join(image.config['Env'])} chroot {root} /bin/sh -c {shlex.quote(script)}")
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", "\n".join(lines)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
