@@ -18,6 +18,7 @@ from minikube_lite.linux import cgroup_tree as tree
 from minikube_lite.linux import cgroup_v1 as v1
 from minikube_lite.linux import cgroup_v2 as v2
 from minikube_lite.linux.cgroup_layout import Hierarchy, Layout, layout
+from minikube_lite.linux.cgroup_resources import plan
 from minikube_lite.linux.cgroup_writes import Write, explained, number, read, weight_from_shares, write
 
 TYPE_CHECKING = False
@@ -80,30 +81,36 @@ class Cgroup:
         """
         resources = resources or {}
         cpu = resources.get("cpu") or {}
-        cpuset = any(cpu.get(name) for name in ("cpus", "mems"))
+        cpuset = bool(cpu.get("cpus") or cpu.get("mems"))
         used = self._hierarchies()
         if cpuset and (hierarchy := self.layout.find("cpuset")):
             used[hierarchy.mount] = hierarchy
         made: list[str] = []
         try:
             for each in used.values():
-                names = ("cpu", "memory", "pids", *(("cpuset",) if cpuset else ()))
-                wanted = tuple(name for name in names if each.version == 2 and name in each.controllers)
-                made += tree.make(each.mount, self.path, wanted, each.version == 1 and "cpuset" in each.controllers)
+                made += self._make(each, cpuset)
             return self.apply(resources)
         except OSError:
             tree.unmake(made)
             raise
 
+    def _make(self, hierarchy: Hierarchy, cpuset: bool) -> list[str]:
+        """Make its directory in one hierarchy; v2: with the controllers that we limit by. Returns those made."""
+        if hierarchy.version == 1:
+            return tree.make(hierarchy.mount, self.path, (), cpuset="cpuset" in hierarchy.controllers)
+        names = ("cpu", "memory", "pids", "cpuset") if cpuset else ("cpu", "memory", "pids")
+        controllers = tuple(name for name in names if name in hierarchy.controllers)
+        return tree.make(hierarchy.mount, self.path, controllers, cpuset=False)
+
     def describe(self, resources: Mapping[str, Any]) -> list[Write | DeviceFilter]:
         """The writes that `apply` would do now, in their order; nothing is written."""
-        return self._plan(resources)[0]
+        return plan(self, resources)[0]
 
     def apply(self, resources: Mapping[str, Any]) -> list[str]:
         """Write OCI `linux.resources` and read them back. Returns what is not enforced, in words. What `resources`
         does not name stays as it is; -1 is unlimited. Raises OSError in words, ValueError for a malformed rule.
         """
-        writes, said = self._plan(resources)
+        writes, said = plan(self, resources)
         refused = set()
         for each in writes:
             try:
@@ -121,34 +128,45 @@ class Cgroup:
             said += [words] if words else []
         return said
 
-    def _plan(self, resources: Mapping[str, Any]) -> tuple[list[Write | DeviceFilter], list[str]]:
-        """(writes, what is not enforced)"""
-        writes: list[Write | DeviceFilter] = []
-        said: list[str] = []
-        for name, wanted in resources.items():
-            if not wanted:
-                continue
-            if name not in _PLANS:
-                said.append(f"linux.resources.{name} is not supported: not enforced")
-                continue
-            more, words = _PLANS[name](self, wanted)
-            writes += more
-            said += words
-        return writes, said
-
     # -- processes -------------------------------------------------------------------------------------------------
 
+    def fork(self) -> int:
+        """As os.fork(), with a child that is in the v2 tree's cgroup from its first instruction, and need only `join`
+        the others. Makes the cgroup there if need be. Only in a process with one thread. Raises OSError.
+        """
+        if unified := self.layout.unified:
+            from minikube_lite.linux.cgroup_fork import fork_into
+
+            directory = self.directory(unified)
+            if not os.path.isdir(directory):
+                self._make(unified, cpuset=False)
+            pid = fork_into(directory)
+            if pid is not None:
+                return pid
+        return os.fork()
+
     def join(self, pid: int = 0) -> None:
-        """Move a process (0: the calling one) into it, in every hierarchy. Raises OSError in words."""
+        """Move a process (0: the calling one) into it, in every hierarchy. Raises OSError in words.
+
+        Writing to `cgroup.procs` waits for every CPU (see cgroup_fork). v1's `tasks` moves a single thread and does
+        not: the same for a process that has but one. On v2 only being there already is cheap.
+        """
         required = self._hierarchies()
-        for mount in self._all():
-            file = f"{mount}{self.path}/cgroup.procs"
+        alone = pid == 0 and _one_thread()
+        for mount, hierarchy in self._all().items():
+            if pid == 0 and hierarchy.version == 2 and self._inside(hierarchy):
+                continue
+            file = f"{mount}{self.path}/{'tasks' if alone and hierarchy.version == 1 else 'cgroup.procs'}"
             try:
                 write(file, str(pid))
             except OSError as error:
                 if error.errno == errno.ENOENT and mount not in required:
                     continue
                 raise explained(f"move process {pid or os.getpid()}", file, error) from None
+
+    def _inside(self, unified: Hierarchy) -> bool:
+        """Whether the calling process is in it already, in the v2 tree."""
+        return f"0::{unified.root.rstrip('/')}{self.path}" in read("/proc/self/cgroup").splitlines()
 
     def pids(self) -> list[int]:
         """All processes in it and below."""
@@ -254,79 +272,11 @@ def _this_machine() -> Layout:
     return layout()
 
 
-# -- linux.resources, part by part: (cgroup, value) → (writes, what is not enforced) -----------------------------------
-
-
-def _cpu(cgroup: Cgroup, wanted: Mapping[str, Any]) -> tuple[list[Write], list[str]]:
-    writes, said = [], []
-    if any(wanted.get(name) for name in ("shares", "quota", "period", "burst")):
-        if hierarchy := cgroup.layout.find("cpu"):
-            plan = v1.cpu if hierarchy.version == 1 else v2.cpu
-            writes += plan(cgroup.directory(hierarchy), wanted)
-        else:
-            missing = cgroup.layout.missing("cpu")
-            if (wanted.get("quota") or 0) > 0:
-                said.append(f"{missing}: cpu limit of {wanted['quota']} µs per {_period(wanted)} µs not enforced")
-            if wanted.get("shares"):
-                said.append(f"{missing}: cpu shares of {wanted['shares']} not enforced")
-    for name in ("cpus", "mems"):
-        if not wanted.get(name):
-            continue
-        if file := cgroup.file("cpuset", f"cpuset.{name}"):
-            writes.append(Write(file, wanted[name], f"cpuset {name}"))
-        else:
-            said.append(f"{cgroup.layout.missing('cpuset')}: cpuset of {name} {wanted[name]} not enforced")
-    known = ("shares", "quota", "period", "burst", "cpus", "mems")
-    said += [f"linux.resources.cpu.{name} is not supported: not enforced" for name in wanted if name not in known]
-    return writes, said
-
-
-def _period(wanted: Mapping[str, Any]) -> int:
-    return wanted.get("period") or 100000
-
-
-def _memory(cgroup: Cgroup, wanted: Mapping[str, Any]) -> tuple[list[Write], list[str]]:
-    if hierarchy := cgroup.layout.find("memory"):
-        plan = v1.memory if hierarchy.version == 1 else v2.memory
-        return plan(cgroup.directory(hierarchy), wanted)
-    if (limit := wanted.get("limit") or 0) > 0:
-        return [], [f"{cgroup.layout.missing('memory')}: memory limit of {limit} bytes not enforced"]
-    return [], []
-
-
-def _pids(cgroup: Cgroup, wanted: Mapping[str, Any]) -> tuple[list[Write], list[str]]:
-    limit = wanted.get("limit") or 0
-    if file := cgroup.file("pids", "pids.max"):
-        return [Write(file, limit if limit > 0 else "max", "limit of processes")], []
-    return [], [f"{cgroup.layout.missing('pids')}: limit of {limit} processes not enforced"] if limit > 0 else []
-
-
-def _devices(cgroup: Cgroup, rules: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Write | DeviceFilter], list[str]]:
-    if hierarchy := cgroup.layout.v1.get("devices"):
-        return v1.devices(cgroup.directory(hierarchy), rules), []
-    if cgroup.layout.unified:
-        from minikube_lite.linux.devices_bpf import DeviceFilter  # ctypes: only where it is needed
-
-        return [DeviceFilter(cgroup.directory(cgroup.layout.unified), rules)], []
-    return [], [f"{cgroup.layout.missing('devices')}: access to devices is not limited"]
-
-
-def _unified(cgroup: Cgroup, files: Mapping[str, str]) -> tuple[list[Write], list[str]]:
-    """v2 files by name, as they are."""
-    writes, said = [], []
-    for name, value in files.items():
-        controller = name.partition(".")[0]
-        if "/" in name or not controller:
-            raise ValueError(f"linux.resources.unified: {name!r} is not the name of a cgroup file")
-        unified = cgroup.layout.unified
-        if unified and (controller == "cgroup" or controller in unified.controllers):
-            writes.append(Write(f"{cgroup.directory(unified)}/{name}", value, name, soft=False))
-        else:
-            said.append(f"no cgroup v2 with {controller} controller: {name} = {value} not enforced")
-    return writes, said
-
-
-_PLANS: dict[str, Any] = {"cpu": _cpu, "memory": _memory, "pids": _pids, "devices": _devices, "unified": _unified}
+def _one_thread() -> bool:
+    try:
+        return os.stat("/proc/self/task").st_nlink == 3  # ".", ".." and one for each thread
+    except OSError:
+        return False
 
 
 # -- more than one cgroup ----------------------------------------------------------------------------------------------
