@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from minikube_lite.api.failures import bad_request, failure
 from minikube_lite.node.service import Json
+from minikube_lite.spec.manifest import read_manifest
 
 OBJECT_LIMIT = 3 * 1024 * 1024
 """Bytes; the API server's own limit for one object (MaxRequestBodyBytes)."""
@@ -57,7 +58,7 @@ async def read_object(request: Request, accepted: tuple[str, ...] = JSON_TYPES +
     """The body as one object."""
     media_type = check_media_type(request, accepted)
     data = await read_body(request, OBJECT_LIMIT)
-    value = parse_json(data) if media_type in JSON_TYPES or data.lstrip()[:1] == b"{" else _parse_yaml(data)
+    value = parse_json(data) if media_type in JSON_TYPES or data.lstrip()[:1] == b"{" else _parse_yaml(data, request)
     if not isinstance(value, dict):
         raise bad_request(f"the body of the request is not an object but {type(value).__name__}")
     return value
@@ -89,10 +90,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _parse_yaml(data: bytes) -> Any:
-    from minikube_lite.spec.manifest import read_manifest
-
-    manifest = read_manifest(data, "request")
+def _parse_yaml(data: bytes, request: Request) -> Any:
+    manifest = read_manifest(data, "request", default_namespace=request.path_params["namespace"])
     problems = [*manifest.problems, *(p for document in manifest.documents for p in document.problems)]
     if len(manifest.documents) == 1 and manifest.documents[0].raw:
         return manifest.documents[0].raw

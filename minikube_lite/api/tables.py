@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from minikube_lite.api.resources import Resource
+from minikube_lite.core.printing import columns, human_duration
 from minikube_lite.node.service import Json
 
 NONE = "<none>"
@@ -69,32 +70,6 @@ def row_of(resource: Resource, item: Json, now: float) -> list[Any]:
     return {"Pod": _pod, "Event": _event, "Node": _node, "Namespace": _namespace}[resource.kind](item, now)
 
 
-def human_duration(seconds: float) -> str:
-    """As kubectl shows an age (apimachinery/pkg/util/duration `HumanDuration`): 119s, 5m30s, 3h20m, 2d4h, 3y20d."""
-    s = int(seconds)
-    if s < -1:
-        return "<invalid>"
-    s = max(s, 0)
-    if s < 120:
-        return f"{s}s"
-    minutes, hours, days = s // 60, s // 3600, s // 86400
-    if minutes < 10:
-        return f"{minutes}m" + (f"{s % 60}s" if s % 60 else "")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h" + (f"{minutes % 60}m" if minutes % 60 else "")
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return f"{days}d" + (f"{hours % 24}h" if hours % 24 else "")
-    if days < 730:
-        return f"{days}d"
-    if days < 2920:
-        return f"{days // 365}y" + (f"{days % 365}d" if days % 365 else "")
-    return f"{days // 365}y"
-
-
 def _since(stamp: Any, now: float) -> str:
     if not isinstance(stamp, str):
         return UNKNOWN
@@ -109,8 +84,6 @@ def _age(item: Json, now: float) -> str:
 
 
 def _pod(item: Json, now: float) -> list[Any]:
-    from minikube_lite.core.status import columns
-
     ready, status, restarts, age = columns(item, now)
     state, spec = item.get("status") or {}, item.get("spec") or {}
     gates = [gate.get("conditionType") for gate in spec.get("readinessGates") or ()]

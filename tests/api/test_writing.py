@@ -152,6 +152,30 @@ async def test_the_path_and_the_body_must_name_the_same_pod(client: Client) -> N
     assert "does not match" in reply.json["message"]
 
 
+YAML = b"# in yaml\napiVersion: v1\nkind: Pod\nmetadata: {name: new}\nspec: {containers: [{name: app, image: host}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "media_type"),
+    [
+        ("POST", "", "application/yaml"),
+        ("PATCH", "/new", "application/apply-patch+yaml; charset=utf-8"),
+    ],
+)
+async def test_yaml_is_as_good_as_json(node: FakeNode, client: Client, method: str, path: str, media_type: str) -> None:
+    target = f"/api/v1/namespaces/lab/pods{path}"
+    assert (await client.ask(method, target, YAML, {"content-type": media_type})).code == 201
+    assert ("Pod", "lab", "new") in node.objects
+
+
+@pytest.mark.parametrize(
+    "body", [b"a: [", b"", b"--- \n", b"- a", b"text", b"a: 1\n---\nb: 2\n", b"\x00\x01", b"\tx: 1"]
+)
+async def test_yaml_that_is_no_pod_is_a_bad_request(client: Client, body: bytes) -> None:
+    reply = await client.ask("POST", PODS, body, {"content-type": "application/yaml"})
+    assert (reply.code, reply.json["reason"]) == (400, "BadRequest")
+
+
 async def test_a_lone_surrogate_does_no_harm(node: FakeNode, client: Client) -> None:
     body = json.dumps(NEW | {"metadata": {"name": "new", "annotations": {"a": "\ud800\x7f\u2028"}}}).encode()
     assert (await client.ask("POST", PODS, body)).code == 201
@@ -269,6 +293,7 @@ async def test_apply_tells_each_problem_with_its_place(node: FakeNode, client: C
 
 async def test_apply_takes_files_larger_than_an_object_may_be(node: FakeNode, client: Client) -> None:
     data = b"#" * (8 * 1024 * 1024)
+    node.problems = (Problem("nothing in it"),)
     assert (await client.ask("POST", f"{OWN}/apply", data)).code == 200
     assert calls(node, "apply")[0]["data"] == data
 
