@@ -77,10 +77,10 @@ LINKED = ("etc/alternatives", "etc/ssl/certs")
 
 def fingerprint(host: Path = Path("/")) -> str:
     """64 hexadecimal digits that change when the skeleton of the machine whose root is `host` would; some 20 stats."""
-    seen: list[object] = [VERSION, DIRECTORIES, LINKS, FILES, sorted(_roots(host).items())]
+    seen: list[object] = [VERSION, DIRECTORIES, LINKS, FILES, _roots(host)]
     for name in (*COPIED, *LINKED, "etc/ld.so.conf.d"):
         try:
-            found = os.stat(host / name)
+            found = os.stat(os.path.join(host, name))  # not pathlib: every container on `host` asks
         except OSError:
             continue
         seen.append((name, found.st_ino, found.st_size, found.st_mtime_ns))
@@ -131,10 +131,15 @@ def mounts_below(*directories: str, mountinfo: str | None = None) -> list[str]:
 
 def _roots(host: Path) -> dict[str, str]:
     """The names beside /usr that programs are found by: name → target of the symbolic link, "" for a real directory."""
-    names = sorted(name for name in os.listdir(host) if name in ("bin", "sbin") or name.startswith("lib"))
-    links = {name: os.readlink(host / name) for name in names if (host / name).is_symlink()}
-    merged = {name: link for name, link in links.items() if link.lstrip("/").startswith("usr/")}
-    return merged | {name: "" for name in names if name not in links and (host / name).is_dir()}
+    roots: dict[str, str] = {}
+    with os.scandir(host) as entries:
+        for entry in entries:
+            if entry.name not in ("bin", "sbin") and not entry.name.startswith("lib"):
+                continue
+            link = os.readlink(entry.path) if entry.is_symlink() else ""
+            if link.lstrip("/").startswith("usr/") if link else entry.is_dir():
+                roots[entry.name] = link
+    return dict(sorted(roots.items()))
 
 
 def _programs(host: Path) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ import json
 import os
 import stat
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from minikube_lite.images import directory, host, reference, tar
 from minikube_lite.images.archive import ArchiveError, open_stream
@@ -31,6 +33,8 @@ class ImageStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trees = Trees(root, ("rootfs", "host"))
+        self._host_mounts: dict[str, tuple[Mapping[str, Any], ...]] = {}
+        """By version. Asked once: mountinfo is long with a thousand pods; a mount that comes later is just not seen."""
 
     def resolve(self, image: str, base_dir: Path) -> Image:
         """What the reference `image` in a manifest of `base_dir` runs on. May block for as long as an archive unpacks.
@@ -49,9 +53,11 @@ class ImageStore:
         version = host.fingerprint()
         try:
             layer = self._trees.make("host", version, host.build)
+            if version not in self._host_mounts:
+                self._host_mounts[version] = host.mounts()
         except OSError as error:
             raise unavailable(f"cannot make the image `host` in `{self.root}`: {error.strerror}") from error
-        return Image(image, f"sha256:{version}", (layer,), host.CONFIG, host.mounts())
+        return Image(image, f"sha256:{version}", (layer,), host.CONFIG, self._host_mounts[version])
 
     def _local(self, image: str, path: Path, base_dir: Path) -> Image:
         try:

@@ -32,11 +32,12 @@ class Trees:
 
     def has(self, kind: str, name: str) -> bool:
         """Whether the tree is there, and was whole when the machine was last without power."""
+        if not os.path.isdir(self.root / kind / name):
+            return False
         try:
-            made_in = (self.root / "unsynced" / name).read_text()
+            return (self.root / "unsynced" / name).read_text() == _boot()
         except FileNotFoundError:
-            made_in = _boot()
-        return made_in == _boot() and (self.root / kind / name).is_dir()
+            return True
 
     def make(self, kind: str, name: str, build: Callable[[Path], None]) -> Path:
         """The tree; unless it is there, `build` fills a new directory first. Raises OSError, and what `build` does."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minikube_lite.images.store import ImageError, ImageStore
+from tests.images.archives import small_rootfs, tar
 
 TEXT = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
 
@@ -33,7 +34,6 @@ def test_the_message_shown_for_a_registry_name_is_the_one_given(store: ImageStor
 
 @pytest.mark.parametrize("image", sorted(set(re.findall(r"^\s*image: (\S+)$", TEXT, re.MULTILINE))))
 def test_every_image_shown_is_of_a_form_that_works(store: ImageStore, tmp_path: Path, image: str) -> None:
-    try:
-        store.resolve(image, tmp_path)
-    except ImageError as error:
-        assert "does not exist" in error.message
+    (tmp_path / "rootfs/bin").mkdir(parents=True)
+    (tmp_path / "rootfs.tar.gz").write_bytes(tar(small_rootfs(), "w:gz"))
+    assert store.resolve(image, tmp_path).layers
