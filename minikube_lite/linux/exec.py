@@ -16,6 +16,7 @@ from array import array
 from signal import SIGKILL
 
 from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.birth import Birth
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.errors import Failure, as_failure
 from minikube_lite.linux.init import give_up, listen, new_session_keyring, parent_alive, take_stdio
@@ -72,11 +73,11 @@ def start(host: Host, message: Mapping[str, Any], fds: list[int]) -> tuple[int, 
     state = read_json(f"{message['bundle']}/{STATE}")
     pidfd = open_container(state, host.boot_id)
     heard, report = os.pipe()
-    kernel.setns(pidfd, kernel.CLONE_NEWPID, "of the container")
-    child = os.fork()
+    birth = Birth(pidfd, state["cgroupsPath"])
+    child = birth.fork()
     if child == 0:
         os.close(heard)
-        become_process(pidfd, Cgroup(state["cgroupsPath"]), process, wanted, fds, report, message["bundle"])
+        become_process(pidfd, birth, process, wanted, fds, report, message["bundle"])
     os.close(report)
     os.close(pidfd)
     warnings: list[str] = []
@@ -105,14 +106,14 @@ def open_container(state: Any, boot: str) -> int:
 
 
 def become_process(
-    pidfd: int, cgroup: Cgroup, process: Process, wanted: Mapping[str, Any], fds: list[int], report: int, bundle: str
+    pidfd: int, birth: Birth, process: Process, wanted: Mapping[str, Any], fds: list[int], report: int, bundle: str
 ) -> NoReturn:
     """In the child: enter the container as its PID 1 sees it, and run the command."""
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
         parent_alive(report)
         os.setsid()
-        cgroup.join(0)
+        birth.join_cgroup(Cgroup(birth.cgroup))
         process.limit()
         new_session_keyring(bundle)
         kernel.setns(pidfd, EVERYTHING, "of the container")  # root and working directory become its own

@@ -16,6 +16,7 @@ from signal import SIGKILL
 from time import time
 
 from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.birth import Birth
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.errors import Failure, as_failure
 from minikube_lite.linux.namespaces import Namespaces
@@ -35,12 +36,12 @@ STARTING = STATE + ".starting"
 
 
 def become_init(
-    host: Host, message: Mapping[str, Any], *, born_in: str, shim: int, stdio: tuple[int, int, int], report: int
+    host: Host, message: Mapping[str, Any], *, birth: Birth, shim: int, stdio: tuple[int, int, int], report: int
 ) -> NoReturn:
     """Set everything up and run the command.
 
-    `born_in`: the pid namespace that this process was forked into, as `Namespaces.pid`. If the config asks for
-    another, that one is named on `report` (after an `@`) before anything is done, and the shim forks again.
+    `birth`: where this process was forked into, by a guess. If the config asks for another place, that one is named
+    on `report` (after an `@`) before anything is done, and the shim forks again.
     """
     made: dict[str, Any] = {}
     try:
@@ -51,14 +52,15 @@ def become_init(
         if config is None:
             raise Failure("CreateError", f"{bundle}/config.json: No such file or directory")
         namespaces = Namespaces((config.get("linux") or {}).get("namespaces") or ())
-        if namespaces.pid != born_in:
-            os.write(report, b"@" + os.fsencode(namespaces.pid))
+        path = cgroups_path(config, bundle)
+        if birth != Birth(namespaces.pid, path):
+            os.write(report, b"@" + os.fsencode(f"{namespaces.pid}\0{path}"))
             os._exit(0)
         shim_record = process_record(shim, host.boot_id)
         if not claim(bundle, shim_record):
             raise Failure("AlreadyClaimed", f"{bundle} was claimed by another process")
         made["claim"] = True
-        process = set_up(host, config, message, namespaces, stdio, report, made, shim_record)
+        process = set_up(host, config, message, namespaces, birth, stdio, report, made, shim_record)
         process.execute(bool(message.get("ignoreSigchld")))
     except BaseException as error:
         give_up(report, error, made)
@@ -69,6 +71,7 @@ def set_up(
     config: Mapping[str, Any],
     message: Mapping[str, Any],
     namespaces: Namespaces,
+    birth: Birth,
     stdio: tuple[int, int, int],
     report: int,
     made: dict[str, Any],
@@ -82,10 +85,10 @@ def set_up(
     os.setsid()
     if message.get("rootfs"):
         made["root"] = make_directory_once(root_path(config, bundle))
-    path = made["cgroup"] = "/" + (linux.get("cgroupsPath") or os.path.basename(bundle)).lstrip("/")
-    cgroup = Cgroup(path)
+    made["cgroup"] = birth.cgroup
+    cgroup = Cgroup(birth.cgroup)
     warnings += cgroup.create(with_default_devices(linux.get("resources") or {}))
-    cgroup.join(0)  # before the cgroup namespace is made: its root is where the process is then
+    birth.join_cgroup(cgroup)  # before the cgroup namespace is made: its root is where the process is then
     process.limit()
     me = int(os.readlink("/proc/self"))  # not getpid(2): that is 1 in a new pid namespace
     started = start_time(me)
@@ -100,7 +103,7 @@ def set_up(
         "id": os.path.basename(bundle),
         "status": "running",
         "bundle": bundle,
-        "cgroupsPath": path,
+        "cgroupsPath": birth.cgroup,
         "pid": me,
         "startTime": started,
         "bootId": host.boot_id,
@@ -121,6 +124,12 @@ def set_up(
     warnings += process.warnings + rootfs.warnings
     os.write(report, json.dumps({"ok": answer | {"mismatches": warnings}}).encode() + b"\n")
     return process
+
+
+def cgroups_path(config: Mapping[str, Any], bundle: str) -> str:
+    """`linux.cgroupsPath`, absolute in every hierarchy; without one it is named after the bundle."""
+    path = (config.get("linux") or {}).get("cgroupsPath") or os.path.basename(bundle)
+    return Cgroup("/" + path).path
 
 
 def with_default_devices(resources: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -67,14 +67,6 @@ class Namespaces:
             loopback_up()
 
 
-def for_children(pid: str) -> None:
-    """In the parent: the next child is born into this pid namespace (pid_namespaces(7)); `pid` as `Namespaces.pid`."""
-    if pid:
-        join(pid, kernel.CLONE_NEWPID)
-    else:
-        kernel.unshare(kernel.CLONE_NEWPID)
-
-
 def join(path: str, flag: int) -> None:
     """setns(2) to the namespace that a file stands for; `flag` guards against a file of another kind."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

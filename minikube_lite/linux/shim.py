@@ -16,11 +16,11 @@ import os
 import select
 from time import time
 
+from minikube_lite.linux.birth import Birth
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.errors import Failure, as_failure, describe
 from minikube_lite.linux.init import STARTING, become_init, listen
 from minikube_lite.linux.logs import LogRing, LogStream
-from minikube_lite.linux.namespaces import for_children
 from minikube_lite.linux.records import EXIT, SHIM, STATE, boottime, read_json, remove, write_json
 from minikube_lite.linux.rootfs import root_path
 
@@ -69,22 +69,13 @@ class Shim:
     def start(self, host: Host) -> bytes:
         """Fork PID 1 and wait until it has become the command. Returns the reply. Raises Failure, OSError."""
         stdio, theirs = self._stdio()
-        born_in = ""  # most containers have a pid namespace of their own; init says so if this one has not
-        while True:
-            heard, report = os.pipe()
-            for_children(born_in)
-            shim = os.getpid()
-            self.pid = os.fork()
-            if self.pid == 0:
-                os.close(heard)
-                become_init(host, self.message, born_in=born_in, shim=shim, stdio=stdio, report=report)
-            os.close(report)
-            lines = listen(heard)
-            if not (lines and lines[0].startswith(b"@")):
-                break
+        guess = Birth("", self.message.get("cgroupsPath") or "")
+        lines = self._fork(host, stdio, guess)
+        if lines and lines[0].startswith(b"@"):  # the config asks for another place: it had not been read yet
             os.waitpid(self.pid, 0)
             self.pid = 0
-            born_in = os.fsdecode(lines[0][1:])
+            guess.abandon()
+            lines = self._fork(host, stdio, Birth(*map(os.fsdecode, lines[0][1:].split(b"\0"))))
         for fd in theirs:
             os.close(fd)
         if len(lines) != 1 or not lines[0].startswith(b'{"ok"'):
@@ -92,6 +83,17 @@ class Shim:
         self.pidfd = os.pidfd_open(self.pid)
         os.rename(f"{self.bundle}/{STARTING}", f"{self.bundle}/{STATE}")
         return lines[0]
+
+    def _fork(self, host: Host, stdio: tuple[int, int, int], birth: Birth) -> list[bytes]:
+        """Fork PID 1; returns what it reports until it has become the command, or has ended."""
+        heard, report = os.pipe()
+        shim = os.getpid()
+        self.pid = birth.fork()
+        if self.pid == 0:
+            os.close(heard)
+            become_init(host, self.message, birth=birth, shim=shim, stdio=stdio, report=report)
+        os.close(report)
+        return listen(heard)
 
     def _stdio(self) -> tuple[tuple[int, int, int], list[int]]:
         """What the container gets as 0, 1, 2, and which descriptors the shim must close after the fork."""

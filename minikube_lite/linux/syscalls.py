@@ -20,6 +20,7 @@ MS_RELATIME, MS_I_VERSION, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 23, 1 << 
 MNT_DETACH = 2
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
+CLONE_INTO_CGROUP = 0x2_0000_0000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWTIME = 0x10000000, 0x20000000, 0x40000000, 0x80
 
 AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = -100, 0x8000, 0x1000, 0x100
@@ -41,6 +42,7 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _ARM = os.uname().machine == "aarch64"
 _PIVOT_ROOT, _KEYCTL = (41, 219) if _ARM else (155, 250)
+_CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -67,6 +69,16 @@ _openat2 = _function("syscall", c_long, c_long, c_char_p, c_char_p, c_ulong)
 _pivot_root = _function("syscall", c_long, c_char_p, c_char_p)
 _close_range = _function("syscall", c_long, c_uint, c_uint, c_uint)
 _keyctl = _function("syscall", c_long, c_long, c_char_p)
+
+# A fork: its child has no other thread that could hold the interpreter lock, so the call must not let go of it.
+_syscall_locked = ctypes.PyDLL(None, use_errno=True).syscall
+_syscall_locked.argtypes, _syscall_locked.restype = (c_long, c_void_p, c_ulong), c_long
+
+
+def clone3(arguments: ctypes.Array[ctypes.c_uint64]) -> int:
+    """The raw call, as fork: 0 in the child, -1 on failure. Only for `birth`, which does what has to be done around."""
+    pid: int = _syscall_locked(_CLONE3, ctypes.addressof(arguments), ctypes.sizeof(arguments))
+    return pid
 
 
 def oserror(what: str) -> OSError:

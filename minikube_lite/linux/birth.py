@@ -1,0 +1,118 @@
+"""Forks a process right into its pid namespace and its cgroup. Called by shim and exec.
+
+Moving a process between cgroups takes a lock that every fork on the machine takes too, and waits for an RCU grace
+period: 5 to 20 ms, and the machine's forks wait with it. Two ways around it: clone3(CLONE_INTO_CGROUP) makes the child
+inside the v2 cgroup (clone(2)), and on v1 a thread may write itself, `0`, to `tasks` without the lock
+(`cgroup_procs_write_start` in the kernel). A single-threaded child is then in as a whole.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from signal import SIGCHLD
+
+from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.cgroups import Cgroup, Write
+from minikube_lite.linux.namespaces import HOST_PID, join
+
+_NOT_THIS_WAY = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EBUSY, errno.EOPNOTSUPP, errno.ENOENT, errno.E2BIG)
+"""Errors of clone3 that mean: fork and move instead (a seccomp filter of an outer container gives ENOSYS or EPERM)."""
+
+
+class Birth:
+    """Where a process is to be born: `pid` is a pidfd whose pid namespace to join, or as `Namespaces.pid` ("" for a new
+    one); `cgroup` is a path, or "" if it is not known."""
+
+    __slots__ = ("cgroup", "inside", "pid")
+
+    def __init__(self, pid: str | int, cgroup: str) -> None:
+        self.pid, self.cgroup = pid, cgroup
+        self.inside = False
+        """Whether the child is in the v2 cgroup from the start."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Birth) and (self.pid, self.cgroup) == (other.pid, other.cgroup)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def fork(self) -> int:
+        """fork(2): 0 in the child. Raises OSError."""
+        self._choose_namespace()
+        directory = self._open_cgroup()
+        if directory < 0:
+            return os.fork()
+        self.inside = True
+        try:
+            return fork_into(directory)
+        except OSError as error:
+            if error.errno not in _NOT_THIS_WAY:
+                raise
+            self.inside = False
+            return os.fork()
+        finally:
+            os.close(directory)
+
+    def _choose_namespace(self) -> None:
+        if isinstance(self.pid, int):
+            kernel.setns(self.pid, kernel.CLONE_NEWPID, "of the container")
+        elif self.pid:
+            join(self.pid, kernel.CLONE_NEWPID)
+        else:
+            kernel.unshare(kernel.CLONE_NEWPID)
+
+    def abandon(self) -> None:
+        """After the child has ended: it was the wrong place, choose anew."""
+        join(HOST_PID, kernel.CLONE_NEWPID)  # one can only unshare from where one is (pid_namespaces(7))
+        cgroup = Cgroup(self.cgroup) if self.inside else None
+        if cgroup and cgroup.layout.unified:
+            os.rmdir(cgroup.directory(cgroup.layout.unified))
+
+    def _open_cgroup(self) -> int:
+        """The directory in the v2 tree, made if its parent is there; -1 if it cannot be had."""
+        if not self.cgroup:
+            return -1
+        cgroup = Cgroup(self.cgroup)
+        if not cgroup.layout.unified:
+            return -1
+        directory = cgroup.directory(cgroup.layout.unified)
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            pass
+        except OSError:
+            return -1  # whoever makes the cgroup says what is wrong
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def join_cgroup(self, cgroup: Cgroup) -> None:
+        """In the child: be in the cgroup in every tree that has it. Raises OSError in words."""
+        if cgroup.layout.unified and not self.inside:
+            Write(f"{cgroup.directory(cgroup.layout.unified)}/cgroup.procs", 0, "cgroup", kept=False).apply()
+        for tree in {each.mount: each for each in cgroup.layout.v1.values()}.values():
+            try:
+                fd = os.open(f"{cgroup.directory(tree)}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # a tree that is not used for this container
+            try:
+                os.write(fd, b"0")
+            except OSError as error:
+                raise OSError(error.errno, f"join cgroup {cgroup.directory(tree)}: {error.strerror}") from None
+            finally:
+                os.close(fd)
+
+
+def fork_into(cgroup: int) -> int:
+    """fork(2) with the child in the v2 cgroup that the descriptor is open on. The process must have one thread."""
+    arguments = (ctypes.c_uint64 * 11)()  # struct clone_args
+    arguments[0], arguments[4], arguments[10] = kernel.CLONE_INTO_CGROUP, SIGCHLD, cgroup
+    python = ctypes.pythonapi  # what os.fork does around its fork(2), PyOS_BeforeFork(3)
+    python.PyOS_BeforeFork()
+    pid = kernel.clone3(arguments)
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise kernel.oserror("clone3")
+    return pid
