@@ -97,6 +97,7 @@ class Executor:
                 desired = self._desired(key)
                 decided = plan(desired, None if record is None else record.observed, boottime(), self._policy)
                 if not decided.actions:
+                    self._pods.flush(key)
                     self._wake(key, decided.wake_at)
                     break
                 for action in decided.actions:
@@ -146,7 +147,9 @@ class Executor:
         pod = desired.pod
         uid = str(uuid.uuid4())
         observed = PodObserved(uid=uid, pod=pod, source=desired.source, created_wall=wall())
-        self._pods.save(PodRecord(observed, boot_id=self._boot_id), spec=True)
+        # Nothing of it runs yet: if the node dies before the first start, the pod is created anew, and what there is
+        # of a sandbox is swept as nobody's.
+        self._pods.defer(PodRecord(observed, boot_id=self._boot_id), spec=True)
         log.info("pod_created", pod=pod.key, uid=uid, source=desired.source)
 
     def _accept(self, key: str, desired: PodDesired) -> None:
@@ -166,7 +169,7 @@ class Executor:
         pod = record.observed.pod
         sandbox = SandboxObserved(ready=True, hash=hashes.sandbox_hash(pod), resources=hashes.pod_resources_hash(pod))
         fresh = replace(self._pods[key].with_(sandbox=sandbox, sandbox_failure=None), boot_id=self._boot_id)
-        self._pods.save(fresh)
+        self._pods.defer(fresh)
         for warning in warnings:
             self._report.warning(record, "NotEnforced", warning)
 

@@ -186,7 +186,7 @@ class LinuxRuntime:
     # -- containers ------------------------------------------------------------------------------------------------
 
     def bundle(self, record: PodRecord, container: str, bundle: str) -> Path:
-        return self._paths.pod_state(record.observed.uid) / "containers" / container / bundle
+        return self._paths.pod_state(record.observed.uid) / f"{container}-{bundle}"
 
     def cgroup(self, record: PodRecord, container: str) -> Cgroup:
         """The cgroup of the container's present run; "" is the pod's own."""

@@ -21,7 +21,12 @@ def configure(format: LogFormat, verbose: bool = False) -> None:
         tail: list[Any] = [structlog.processors.format_exc_info, renderer]
     else:
         timestamper = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
-        tail = [_without_none, structlog.dev.ConsoleRenderer(colors=tty, pad_event_to=24)]
+        tail = [
+            _without_none,
+            structlog.dev.ConsoleRenderer(
+                colors=tty, pad_event_to=24, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
     structlog.configure(
         processors=[structlog.processors.add_log_level, timestamper, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),

@@ -25,7 +25,7 @@ fe00::2\tip6-allrouters
 
 
 def write_etc(directory: Path, pod: Pod) -> None:
-    """Write hosts, hostname and resolv.conf. Raises OSError."""
+    """Write hosts and hostname. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     hostname = oci.pod_hostname(pod)
     if pod.spec.host_network:
@@ -33,9 +33,16 @@ def write_etc(directory: Path, pod: Pod) -> None:
         hostname = os.uname().nodename
     else:
         hosts = f"{HOSTS}127.0.0.1\t{hostname}\n"
-    (directory / "hosts").write_text(hosts, encoding="utf-8")
-    (directory / "hostname").write_text(f"{hostname}\n", encoding="utf-8")
-    (directory / "resolv.conf").write_text(_read("/etc/resolv.conf", ""), encoding="utf-8")
+    _write(directory / "hosts", hosts)
+    _write(directory / "hostname", f"{hostname}\n")
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: str, otherwise: str) -> str:
@@ -46,13 +53,12 @@ def _read(path: str, otherwise: str) -> str:
 
 
 def etc_mounts(directory: Path, pod: Pod) -> list[dict[str, Any]]:
-    """The OCI mounts that show them to a container."""
-    return [
-        {
-            "destination": f"/etc/{name}",
-            "type": "bind",
-            "source": str(directory / name),
-            "options": ["rbind", "rprivate", "rw"],
-        }
-        for name in ("hosts", "hostname", "resolv.conf")
-    ]
+    """The OCI mounts that show them to a container. resolv.conf is this machine's own, read-only."""
+    mounts = [_bind(str(directory / name), f"/etc/{name}", "rw") for name in ("hosts", "hostname")]
+    if os.path.exists("/etc/resolv.conf"):
+        mounts.append(_bind("/etc/resolv.conf", "/etc/resolv.conf", "ro"))
+    return mounts
+
+
+def _bind(source: str, destination: str, mode: str) -> dict[str, Any]:
+    return {"destination": destination, "type": "bind", "source": source, "options": ["bind", "rprivate", mode]}

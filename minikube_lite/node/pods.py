@@ -1,7 +1,8 @@
 """The table of pods that this node has. `node.execute` changes it, `node.publish` and the API read it.
 
-A change that must outlive the node is saved before it takes effect anywhere else; one that the kernel or the bundle
-remembers anyway (running, exited) is kept in memory only.
+A change that must outlive the node is saved before it takes effect anywhere else; one that can wait (a pod of which
+nothing runs yet) goes to disk with the next; one that the kernel or the bundle remembers anyway (running, exited) is
+kept in memory only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Pods:
         self._paths = paths
         self._by_key: dict[str, PodRecord] = {}
         self._keys: dict[str, str] = {}
+        self._dirty: set[str] = set()
+        self._spec_dirty: set[str] = set()
 
     def get(self, key: str) -> PodRecord | None:
         return self._by_key.get(key)
@@ -45,15 +48,33 @@ class Pods:
         self._keys[record.observed.uid] = record.key
         return record
 
+    def defer(self, record: PodRecord, *, spec: bool = False) -> PodRecord:
+        """Change what is known, in memory now, on disk with the next `save` or `flush`."""
+        self._dirty.add(record.observed.uid)
+        if spec:
+            self._spec_dirty.add(record.observed.uid)
+        return self.put(record)
+
     def save(self, record: PodRecord, *, spec: bool = False) -> PodRecord:
         """Change what is known, on disk first. Raises OSError, and then nothing has changed."""
-        records.save(self._paths.pod_state(record.observed.uid), record, spec=spec)
+        uid = record.observed.uid
+        records.save(self._paths.pod_state(uid), record, spec=spec or uid in self._spec_dirty)
+        self._dirty.discard(uid)
+        self._spec_dirty.discard(uid)
         return self.put(record)
+
+    def flush(self, key: str) -> None:
+        """Write down what was deferred. Raises OSError; it stays deferred then."""
+        record = self._by_key.get(key)
+        if record is not None and record.observed.uid in self._dirty:
+            self.save(record)
 
     def drop(self, key: str) -> None:
         record = self._by_key.pop(key, None)
         if record is not None:
-            self._keys.pop(record.observed.uid, None)
+            for known in (self._dirty, self._spec_dirty):
+                known.discard(record.observed.uid)
+            del self._keys[record.observed.uid]
 
     def accepted(self, key: str) -> PodDesired | None:
         """The pod as it was last accepted, in the form of a wish."""
