@@ -72,6 +72,7 @@ class Api:
             if status["code"] == 405:
                 response.headers["allow"] = ", ".join(self._methods(scope))
             if scope["type"] == "websocket":
+                del response.headers["content-length"]  # some versions of the server add theirs to it
                 await WebSocket(scope, receive, dated).send_denial_response(response)
             else:
                 await response(scope, receive, dated)

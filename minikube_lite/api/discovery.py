@@ -102,7 +102,7 @@ def routes(context: Context) -> list[Route]:
     }
 
     async def answer(request: Request) -> Response:
-        return json_response(fixed[request.scope["route"].path])
+        return json_response(fixed[request.scope["path"]])
 
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("ok")

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from minikube_lite.api.context import Context
 from minikube_lite.api.descriptors import readable, writable
 from minikube_lite.api.failures import bad_request, of_service_error
-from minikube_lite.api.negotiation import encode, json_response
+from minikube_lite.api.negotiation import encode
 from minikube_lite.api.query import boolean
 from minikube_lite.node.service import ExecSession, Json, ServiceError
 
@@ -40,9 +40,7 @@ def routes(context: Context) -> list[BaseRoute]:
         offered = websocket.scope["subprotocols"]
         protocol = next((known for known in PROTOCOLS if known in offered), None)
         if offered and protocol is None:
-            error = bad_request(f"unable to upgrade: none of {offered} is known (hint: one of {', '.join(PROTOCOLS)})")
-            await websocket.send_denial_response(json_response(of_service_error(error), 400))
-            return
+            raise bad_request(f"unable to upgrade: none of {offered} is known (hint: one of {', '.join(PROTOCOLS)})")
         await websocket.accept(protocol)
         connection = _Connection(websocket, protocol or PROTOCOLS[-1])
         try:
