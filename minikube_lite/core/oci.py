@@ -13,7 +13,7 @@ from typing import Any
 from minikube_lite.core import oci_defaults
 from minikube_lite.core.expansion import expand, expand_environment
 from minikube_lite.core.resources import container_resources, oom_score_adj, pod_resources
-from minikube_lite.spec.objects import Container, Pod, to_json
+from minikube_lite.spec.objects import Capabilities, Container, Pod, SecurityContext
 
 __all__ = [
     "CannotRun",
@@ -48,7 +48,7 @@ def sandbox_namespaces(pod: Pod) -> list[str]:
 
 def pod_hostname(pod: Pod) -> str:
     """`spec.hostname` or the pod's name, cut as the kubelet cuts it."""
-    return (pod.spec.hostname or pod.metadata.name or "")[:HOSTNAME_MAX].rstrip("-.")
+    return (pod.spec.hostname or pod.metadata.name)[:HOSTNAME_MAX].rstrip("-.")
 
 
 def container_config(
@@ -72,12 +72,12 @@ def container_config(
     memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known). Raises CannotRun where neither spec nor
     image has a command.
     """
-    security = _security(container)
+    security = container.security_context or SecurityContext()
     uts_is_own = not pod.spec.host_network and "uts" not in namespaces
     config: Json = {
         "ociVersion": "1.1.0",
         "process": _process(pod, container, image_config, user, security, node_memory),
-        "root": {"path": rootfs, "readonly": bool(security.get("readOnlyRootFilesystem"))},
+        "root": {"path": rootfs, "readonly": bool(security.read_only_root_filesystem)},
         "mounts": _mounts(mounts, "/dev/shm" if pod.spec.host_ipc else shm),
         "annotations": _annotations(pod, container, uid),
         "linux": {
@@ -104,15 +104,15 @@ def exec_process(process: Mapping[str, Any], command: Sequence[str], tty: bool) 
 
 def command_line(container: Container, image_config: Mapping[str, Any], env: Mapping[str, str]) -> list[str]:
     """Kubernetes' table: `command` takes the place of Entrypoint *and* Cmd, `args` that of Cmd. Raises CannotRun."""
-    command = [expand(word, env) for word in container.command or ()]
-    args = [expand(word, env) for word in container.args or ()]
+    command = [expand(word, env) for word in container.command]
+    args = [expand(word, env) for word in container.args]
     if not command:
         command = list(image_config.get("Entrypoint") or ())
         args = args or list(image_config.get("Cmd") or ())
     if not command + args:
         raise CannotRun(
             "CreateContainerError",
-            f'no command specified: the image "{container.image or ""}" has none of its own '
+            f'no command specified: the image "{container.image}" has none of its own '
             "(hint: set `command` in the container's spec)",
         )
     return command + args
@@ -120,7 +120,7 @@ def command_line(container: Container, image_config: Mapping[str, Any], env: Map
 
 def pod_environment(container: Container) -> dict[str, str]:
     """The environment that the spec gives, references expanded."""
-    return expand_environment((entry.name, entry.value or "") for entry in container.env if entry.value_from is None)
+    return expand_environment((entry.name, entry.value) for entry in container.env if entry.value_from is None)
 
 
 def _process(
@@ -128,7 +128,7 @@ def _process(
     container: Container,
     image_config: Mapping[str, Any],
     user: tuple[int, int, Sequence[int]],
-    security: Mapping[str, Any],
+    security: SecurityContext,
     node_memory: int,
 ) -> Json:
     own = pod_environment(container)
@@ -138,7 +138,7 @@ def _process(
         env["HOSTNAME"] = pod_hostname(pod)
     env.update(own)
     uid, gid, more = user
-    capabilities = _capabilities(security.get("capabilities") or {})
+    capabilities = _capabilities(security.capabilities or Capabilities())
     return {
         "terminal": False,  # `tty: true` and `stdin: true` need `attach`: until then the log is the only reader
         "user": {"uid": uid, "gid": gid, "additionalGids": list(more)},
@@ -152,19 +152,14 @@ def _process(
             "inheritable": [],  # CVE-2022-29162: what is inheritable outlives a change of user
             "ambient": [],
         },
-        "noNewPrivileges": security.get("allowPrivilegeEscalation") is False,
+        "noNewPrivileges": security.allow_privilege_escalation is False,
         "oomScoreAdj": oom_score_adj(pod, container, node_memory),
     }
 
 
-def _security(container: Container) -> Mapping[str, Any]:
-    found: Any = to_json(container).get("securityContext")
-    return found or {}
-
-
-def _capabilities(wanted: Mapping[str, Any]) -> list[str]:
+def _capabilities(wanted: Capabilities) -> list[str]:
     """Docker's default set, ± `add` and `drop`, in the order of their numbers. `ALL` comes before single names."""
-    add, drop = ({_capability(name) for name in wanted.get(key) or ()} for key in ("add", "drop"))
+    add, drop = ({_capability(name) for name in names} for names in (wanted.add, wanted.drop))
     base = set(oci_defaults.DEFAULT_CAPABILITIES)
     if "CAP_ALL" in add:
         base = set(oci_defaults.ALL_CAPABILITIES)

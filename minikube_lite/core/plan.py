@@ -110,8 +110,7 @@ def _end(seen: ContainerObserved, deadline: float, reason: str, now: float) -> P
 
 
 def _grace(pod: Pod) -> float:
-    seconds = pod.spec.termination_grace_period_seconds
-    return 30.0 if seconds is None else float(seconds)
+    return float(pod.spec.termination_grace_period_seconds)
 
 
 # -- the life --------------------------------------------------------------------------------------------------------
@@ -227,14 +226,14 @@ def _running(container: Container, seen: ContainerObserved, pod: Pod, now: float
 
 
 def _image_ready(container: Container, seen: ContainerObserved) -> bool:
-    return seen.image == "ready" and seen.image_reference == (container.image or "")
+    return seen.image == "ready" and seen.image_reference == container.image
 
 
 def _pull(container: Container, seen: ContainerObserved, now: float, policy: Policy) -> Plan:
     """One pull at a time; a failure of another reference says nothing about this one."""
     if seen.image == "pulling":
         return NOTHING
-    if seen.image_failure is not None and seen.image_reference == (container.image or ""):
+    if seen.image_failure is not None and seen.image_reference == container.image:
         at = backoff.due(seen.image_failure.at, backoff.image_delay(seen.image_failure, policy), now)
         if at > now:
             return Plan((), at)

@@ -1,14 +1,15 @@
 """A pod's row in `get pods`: kubectl's printer columns. Called by core.status for the API's tables.
 
-After `printPod` in Kubernetes' `pkg/printers/internalversion/printers.go` and `HumanDuration` in apimachinery's
-`util/duration`; works on the API object as JSON, so that it reads objects of any origin.
+After `printPod` in Kubernetes' `pkg/printers/internalversion/printers.go`; works on the API object as JSON, so
+that it reads objects of any origin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
+
+from minikube_lite.core.times import human_duration, seconds
 
 Json = Mapping[str, Any]
 
@@ -29,34 +30,9 @@ def columns(pod_object: Json, now_wall: float) -> tuple[str, str, str, str]:
     if meta.get("deletionTimestamp") and status.get("phase") not in ("Succeeded", "Failed"):
         reason = "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
     total = len(spec.get("containers") or ()) + init.sidecar_count
-    created = _seconds(meta.get("creationTimestamp"))
+    created = seconds(meta.get("creationTimestamp"))
     age = "<unknown>" if created is None else human_duration(now_wall - created)
     return f"{ready}/{total}", reason, _restarts(counted, now_wall), age
-
-
-def human_duration(seconds: float) -> str:
-    """As kubectl says an age: two units at most, coarser as it grows; up to two seconds of the future are now."""
-    whole = int(seconds)
-    if whole < -1:
-        return "<invalid>"
-    if whole < 120:
-        return f"{max(whole, 0)}s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if minutes < 10:
-        return _two(minutes, "m", whole % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return _two(days, "d", hours % 24, "h")
-    if days < 365 * 2:
-        return f"{days}d"
-    if days < 365 * 8:
-        return _two(days // 365, "y", days % 365, "d")
-    return f"{days // 365}y"
 
 
 class _Init:
@@ -112,7 +88,7 @@ def _terminated_reason(terminated: Json) -> str:
 
 def _restarts(statuses: Sequence[Json], now_wall: float) -> str:
     count = sum(item.get("restartCount") or 0 for item in statuses)
-    ends = [_seconds(((item.get("lastState") or {}).get("terminated") or {}).get("finishedAt")) for item in statuses]
+    ends = [seconds(((item.get("lastState") or {}).get("terminated") or {}).get("finishedAt")) for item in statuses]
     last = max((end for end in ends if end is not None), default=None)
     if count == 0 or last is None:
         return str(count)
@@ -137,16 +113,3 @@ def _is_true(status: Json, kind: str) -> bool:
 def _state(item: Json, kind: str) -> Json | None:
     found: Json | None = (item.get("state") or {}).get(kind)
     return found
-
-
-def _seconds(stamp: object) -> float | None:
-    if not isinstance(stamp, str):
-        return None
-    try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
-        return None
-
-
-def _two(major: int, unit: str, minor: int, minor_unit: str) -> str:
-    return f"{major}{unit}" + (f"{minor}{minor_unit}" if minor else "")

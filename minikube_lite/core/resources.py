@@ -11,6 +11,7 @@ from typing import Any
 
 from minikube_lite.spec.cpu import quota_and_period, shares
 from minikube_lite.spec.objects import Container, Pod, qos_class
+from minikube_lite.spec.quantity import Quantity
 
 DEFAULT_PERIOD = 100_000
 """µs; what the kernel has where no quota is set."""
@@ -56,20 +57,16 @@ def _resources(cpu_request: int, cpu_limit: int, memory_limit: int) -> dict[str,
 
 
 def _request(container: Container, name: str) -> int:
-    """Millicores or bytes; a limit with no request is the request too; 0 where there is neither."""
-    resources = container.resources
-    if resources is None:
-        return 0
-    quantity = (resources.requests or {}).get(name)
-    if quantity is None:
-        return _limit(container, name)
-    return quantity.milli if name == "cpu" else quantity.bytes
+    """Millicores or bytes, 0 for none (the models have made a lone limit the request too)."""
+    return _amount(container.resources.requests.get(name), name)
 
 
 def _limit(container: Container, name: str) -> int:
     """Millicores or bytes; 0: none (a limit of 0 is none for the kubelet too)."""
-    resources = container.resources
-    quantity = None if resources is None else (resources.limits or {}).get(name)
+    return _amount(container.resources.limits.get(name), name)
+
+
+def _amount(quantity: Quantity | None, name: str) -> int:
     if quantity is None:
         return 0
     return quantity.milli if name == "cpu" else quantity.bytes

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from minikube_lite.core import backoff
 from minikube_lite.core.model import ContainerObserved, Exit, Failure, PodObserved, Policy
-from minikube_lite.core.plan import death
-from minikube_lite.core.printing import columns, human_duration
+from minikube_lite.core.pod_object import pod_object
+from minikube_lite.core.printing import columns
 from minikube_lite.core.restart import UNKNOWN_EXIT, exit_reason, next_start
+from minikube_lite.core.times import go_duration, human_duration, timestamp
 from minikube_lite.spec.objects import Container, qos_class, to_json
 
-__all__ = ["columns", "go_duration", "human_duration", "pod_object", "status", "timestamp"]
+__all__ = ["columns", "human_duration", "pod_object", "status"]
 
 Json = dict[str, Any]
 
@@ -39,47 +39,6 @@ def status(observed: PodObserved, now: float, policy: Policy) -> Json:
         "qosClass": qos_class(observed.pod),
     }
     return result
-
-
-def pod_object(
-    observed: PodObserved,
-    status: Json,
-    *,
-    node_name: str = "",
-    resource_version: str = "",
-    generation: int = 0,
-) -> Json:
-    """The whole API object. `resource_version` and `generation` are left out where they are not given."""
-    obj: Json = {"apiVersion": "v1", "kind": "Pod", **to_json(observed.pod), "status": status}
-    meta: Json = {**obj.get("metadata", {}), "uid": observed.uid, "creationTimestamp": timestamp(observed.created_wall)}
-    if resource_version:
-        meta["resourceVersion"] = resource_version
-    if generation:
-        meta["generation"] = generation
-    if (ending := observed.termination) is not None:
-        grace = max(0.0, death(observed, ending) - ending.at)
-        meta["deletionTimestamp"] = timestamp(ending.at_wall + grace)
-        meta["deletionGracePeriodSeconds"] = round(grace)
-    obj["metadata"] = meta
-    if node_name:
-        obj["spec"] = {**obj["spec"], "nodeName": node_name}
-    return obj
-
-
-def timestamp(wall: float) -> str | None:
-    """Seconds since the epoch as Kubernetes writes a time; None where it is not known (0)."""
-    return datetime.fromtimestamp(int(wall), UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if wall else None
-
-
-def go_duration(seconds: float) -> str:
-    """As Go prints a `time.Duration`: `4s`, `1.5s`, `1m0s`, `1h0m0s`."""
-    milli = round(seconds * 1000)
-    hours, rest = divmod(milli, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    tail = f"{rest / 1000:g}s"
-    if hours:
-        return f"{hours}h{minutes}m{tail}"
-    return f"{minutes}m{tail}" if minutes else tail
 
 
 def _seen(observed: PodObserved, container: Container) -> ContainerObserved:
@@ -106,7 +65,7 @@ class _View:
             "ready": running,
             "started": running,
             "restartCount": seen.restart_count,
-            "image": self.container.image or "",
+            "image": self.container.image,
             "imageID": seen.image_id,
         }
         if seen.ever_started and (running or seen.exit is not None):
@@ -142,7 +101,7 @@ class _View:
         start = next_start(container, seen, pod, self.now, self.policy)
         if start is None:
             return None
-        reference = container.image or ""
+        reference = container.image
         if seen.image_failure is not None and seen.image != "ready" and seen.image_reference == reference:
             return self._image_waiting(seen.image_failure, reference)
         if seen.create_failure is not None:
