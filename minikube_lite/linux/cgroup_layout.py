@@ -20,6 +20,10 @@ class Hierarchy:
         self.version, self.mount, self.controllers = version, mount, controllers
         self.root, self.writable = root, writable
 
+    def better(self, than: Hierarchy) -> bool:
+        """Of two mounts of one tree: one that can be written, then one that shows more of the tree."""
+        return (not self.writable, len(self.root.rstrip("/"))) < (not than.writable, len(than.root.rstrip("/")))
+
     def __repr__(self) -> str:
         return f"Hierarchy(v{self.version} {','.join(self.controllers) or '-'} at {self.mount})"
 
@@ -44,14 +48,17 @@ class Layout:
         unified = None
         for kind, root, mount, writable, options in _visible(mountinfo):
             if kind == "cgroup2":
-                if unified is None or _wider(root, unified.root):
-                    unified = Hierarchy(2, mount, tuple(controllers(mount).split()), root, writable)
+                tree = Hierarchy(2, mount, (), root, writable)
+                if unified is None or tree.better(unified):
+                    unified = tree
                 continue
             names = tuple(name for name in options if name not in NO_CONTROLLERS and not name.startswith("name="))
             tree = Hierarchy(1, mount, names, root, writable)
             for name in names:
-                if name not in v1 or _wider(root, v1[name].root):
+                if name not in v1 or tree.better(v1[name]):
                     v1[name] = tree
+        if unified:
+            unified.controllers = tuple(controllers(unified.mount).split())
         known = {
             name
             for line in self_cgroup.splitlines()
@@ -97,11 +104,6 @@ NO_CONTROLLERS = frozenset(
     ("rw", "ro", "none", "noprefix", "clone_children", "xattr", "cpuset_v2_mode", "favordynmods", "nsdelegate")
 ) | {"memory_localevents", "memory_recursiveprot", "relatime", "seclabel"}
 """Options of a cgroup mount that name no controller (`cgroup1_show_options` in the kernel)."""
-
-
-def _wider(root: str, than: str) -> bool:
-    """Of two mounts of one tree take the one that shows more of it (a container may see both a part and the whole)."""
-    return len(root.rstrip("/")) < len(than.rstrip("/"))
 
 
 def _visible(mountinfo: str) -> Iterator[tuple[str, str, str, bool, list[str]]]:

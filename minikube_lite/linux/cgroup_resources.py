@@ -97,7 +97,8 @@ def _unified(cgroup: Cgroup, files: Mapping[str, str]) -> tuple[list[Write], lis
             raise ValueError(f"linux.resources.unified: {name!r} is not the name of a cgroup file")
         unified = cgroup.layout.unified
         if unified and (controller == "cgroup" or controller in unified.controllers):
-            writes.append(Write(f"{cgroup.directory(unified)}/{name}", value, name, soft=False))
+            kept = value.isdigit() or value == "max"  # others may be read back in other words
+            writes.append(Write(f"{cgroup.directory(unified)}/{name}", value, name, kept=kept, soft=False))
         else:
             said.append(f"no cgroup v2 with {controller} controller: {name} = {value} not enforced")
     return writes, said

@@ -26,11 +26,11 @@ def cpu(directory: str, wanted: Mapping[str, Any]) -> list[Write]:
     writes = []
     if shares := wanted.get("shares"):
         writes.append(Write(f"{directory}/cpu.shares", shares, "cpu shares"))
-    quota_file, period_file = f"{directory}/cpu.cfs_quota_us", f"{directory}/cpu.cfs_period_us"
+    quota_file, period_file, burst_file = (f"{directory}/cpu.cfs_{name}_us" for name in ("quota", "period", "burst"))
     quota, period, burst = wanted.get("quota"), wanted.get("period"), wanted.get("burst")
     now = _now(quota_file, -1)
-    if burst is not None or quota:
-        writes += _lower_burst(f"{directory}/cpu.cfs_burst_us", quota)
+    if quota and 0 < quota < _now(burst_file, 0):  # the burst must not exceed the quota at any moment
+        writes.append(Write(burst_file, quota, "cpu burst", kept=False))
     if period:
         if now >= 0 and period != _now(period_file, 100000):
             writes.append(Write(quota_file, -1, "cpu quota", kept=False))
@@ -39,15 +39,8 @@ def cpu(directory: str, wanted: Mapping[str, Any]) -> list[Write]:
     if quota:
         writes.append(Write(quota_file, max(quota, -1), "cpu quota"))
     if burst is not None:
-        writes.append(Write(f"{directory}/cpu.cfs_burst_us", burst, "cpu burst"))
+        writes.append(Write(burst_file, burst, "cpu burst"))
     return writes
-
-
-def _lower_burst(file: str, quota: int | None) -> list[Write]:
-    """The burst must not exceed the quota at any moment."""
-    if quota and 0 < quota < _now(file, 0):
-        return [Write(file, 0, "cpu burst", kept=False)]
-    return []
 
 
 def memory(directory: str, wanted: Mapping[str, Any]) -> tuple[list[Write], list[str]]:

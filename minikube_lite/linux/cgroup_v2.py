@@ -27,7 +27,7 @@ def cpu(directory: str, wanted: Mapping[str, Any]) -> list[Write]:
         most = str(quota) if quota and quota > 0 else "max" if quota else now[0]
         burst_file = f"{directory}/cpu.max.burst"
         if most != "max" and int(_now(burst_file, "0")) > int(most):  # the burst must not exceed the quota
-            writes.append(Write(burst_file, 0, "cpu burst", kept=False))
+            writes.append(Write(burst_file, most, "cpu burst", kept=False))
         writes.append(Write(f"{directory}/cpu.max", f"{most} {period or now[1]}", "cpu limit"))
     if burst is not None:
         writes.append(Write(f"{directory}/cpu.max.burst", burst, "cpu burst"))

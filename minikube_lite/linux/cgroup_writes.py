@@ -13,12 +13,26 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = (1 << 63) - 1 & ~(PAGE - 1)
 """What v1 memory files read where there is no limit: the largest multiple of a page."""
 HINTS = {
+    errno.EINVAL: "does not take that",
     errno.EROFS: "is read-only (hint: run on the host, or in a container whose cgroups are writable)",
     errno.EACCES: "does not let this user write (hint: run as root)",
     errno.EPERM: "does not let this user write (hint: run as root)",
     errno.ENOENT: "is not there (hint: was the cgroup removed meanwhile, or is the kernel too old for it?)",
     errno.EBUSY: "is busy",
     errno.ENOSPC: "takes no more (hint: cgroup.max.descendants, or a cpuset without CPUs or memory nodes)",
+}
+
+NO_MORE = "on cgroup v1 a cgroup gets no more than its parent, and no less than 1000 µs"
+REFUSALS = {
+    ("cpu.cfs_quota_us", errno.EINVAL): NO_MORE,
+    ("cpu.cfs_period_us", errno.EINVAL): "from 1000 to 1000000 µs",
+    ("cpu.max", errno.EINVAL): "no quota below 1000 µs, no period but from 1000 to 1000000 µs",
+    ("cpu.cfs_burst_us", errno.EINVAL): "a burst is no more than the quota",
+    ("cpu.max.burst", errno.EINVAL): "a burst is no more than the quota",
+    ("memory.limit_in_bytes", errno.EBUSY): "more than that is in use and cannot be taken back",
+    ("memory.memsw.limit_in_bytes", errno.EBUSY): "more than that is in use and cannot be taken back",
+    ("memory.memsw.limit_in_bytes", errno.EINVAL): "memory + swap is at least the memory limit",
+    ("cgroup.subtree_control", errno.EBUSY): "a cgroup that has children with controllers holds no processes itself",
 }
 
 
@@ -61,14 +75,13 @@ class Write:
 
 
 def _same(wanted: str, there: str) -> bool:
-    """Equal, or as near as the kernel keeps it: memory in whole pages, no limit as `max` or a huge number."""
+    """Equal as the kernel sees it: memory in whole pages, no limit as `max` or a huge number, `0,1` as `0-1`."""
     if wanted == there:
         return True
-    numbers = [_number(text) for text in (wanted, there)]
-    if None in numbers:
-        return False
-    want, have = numbers
-    return want == have or (isinstance(want, int) and want >= PAGE and have == want // PAGE * PAGE)
+    want, have = _number(wanted), _number(there)
+    if want is None or have is None:
+        return bool(_numbers(wanted)) and _numbers(wanted) == _numbers(there)
+    return want == have or (want >= PAGE and have == want // PAGE * PAGE)
 
 
 def _number(text: str) -> int | None:
@@ -77,11 +90,24 @@ def _number(text: str) -> int | None:
     return min(int(text), UNLIMITED) if text.isdigit() else None
 
 
+def _numbers(text: str) -> set[int]:
+    """A list of CPUs or memory nodes: `0-2,4`. Empty if it is not one."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit()):
+            return set()
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
 def explained(what: str, path: str, error: OSError) -> OSError:
     """The same error in words: `cannot {what}: {where} {why} (hint: …)`."""
-    why = HINTS.get(error.errno or 0, f": {os.strerror(error.errno or 0)}")
-    where = os.path.dirname(path) if error.errno == errno.EROFS else path
-    return OSError(error.errno, f"cannot {what}: `{where}` {why}".replace("` :", "`:"))
+    number = error.errno or 0
+    why = HINTS.get(number) or f"says: {os.strerror(number)}"
+    if hint := REFUSALS.get((os.path.basename(path), number)):
+        why += f" (hint: {hint})"
+    return OSError(number, f"cannot {what}: `{path}` {why}")
 
 
 def read(path: str) -> str:

@@ -68,8 +68,8 @@ class Cgroup:
         return {each.mount: each for each in found}
 
     def _all(self) -> dict[str, Hierarchy]:
-        """And those where it may be: cpuset is only used when asked for."""
-        extra = [self.layout.v1["cpuset"]] if "cpuset" in self.layout.v1 else []
+        """And those where it may be: cpuset is only used when asked for, the freezer where there is no v2 tree."""
+        extra = [self.layout.v1[name] for name in ("freezer", "cpuset") if name in self.layout.v1]
         return self._hierarchies() | {each.mount: each for each in extra}
 
     # -- making and limiting ---------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Cgroup:
         """Whether any process is in it or below."""
         if self.layout.unified and tree.populated(self.directory(self.layout.unified)):
             return True
-        return any(tree.procs_below(each.mount + self.path) for each in set(self.layout.v1.values()))
+        return any(tree.procs_below(mount + self.path) for mount, each in self._all().items() if each.version == 1)
 
     def kill(self) -> None:
         """SIGKILL to everything in it and below, however fast it forks. With `cgroup.kill` they may still be dying
@@ -184,10 +184,10 @@ class Cgroup:
         """
         unified = self.layout.unified
         if unified and tree.kill_v2(self.directory(unified)):
-            # A process on its way in may be in a v1 hierarchy alone.
-            for each in self._v1_directories():
-                tree.kill_listed(each)
-            return
+            listed = self.pids()
+            if not set(listed) - set(tree.procs_below(self.directory(unified))):
+                return
+            # A process that somebody has put into v1 hierarchies alone: the slow way for it.
         freezer = self.layout.v1.get("freezer")
         for _ in tree.pauses(PATIENCE):
             if freezer:
@@ -199,9 +199,6 @@ class Cgroup:
                     tree.freeze(self.directory(freezer), False)
             if not killed:
                 return
-
-    def _v1_directories(self) -> list[str]:
-        return [self.directory(each) for each in self._hierarchies().values() if each.version == 1]
 
     # -- end -------------------------------------------------------------------------------------------------------
 
@@ -244,8 +241,10 @@ class Cgroup:
             if hierarchy.version == 2:  # counts what is below as well
                 return v2.oom_kills(self.directory(hierarchy))
             return sum(v1.oom_kills(each) for each in tree.walk(self.directory(hierarchy)))
-        except FileNotFoundError:
-            return 0
+        except OSError as error:
+            if error.errno in tree.GONE:
+                return 0
+            raise
 
     def stats(self) -> dict[str, int | None]:
         """Counters by name; a name is absent where its controller is. Times in ns, memory in bytes, None: no limit.
@@ -254,10 +253,10 @@ class Cgroup:
         file pages that can be dropped, as kubectl top), memory_limit, pids. Raises FileNotFoundError once removed.
         """
         stats: dict[str, int | None] = {}
+        if self.layout.unified:  # counts CPU time even where the controller is on v1
+            stats |= v2.cpu_counters(self.directory(self.layout.unified))
         if cpu := self.layout.v1.get("cpu"):
             stats |= v1.cpu_counters(self.directory(cpu))
-        elif self.layout.unified:
-            stats |= v2.cpu_counters(self.directory(self.layout.unified))
         if cpuacct := self.layout.v1.get("cpuacct"):
             stats["cpu_usage_ns"] = int(read(f"{self.directory(cpuacct)}/cpuacct.usage"))
         if memory := self.layout.find("memory"):
@@ -286,14 +285,19 @@ def resize(
     parent: Cgroup, parent_resources: Mapping[str, Any], children: Sequence[tuple[Cgroup, Mapping[str, Any]]]
 ) -> list[str]:
     """`apply` to a pod and its containers, in an order that v1 takes: it refuses a child that may use more CPU than
-    its parent, at every moment. A parent that gets more goes first, one that gets less goes last.
+    its parent, at every moment. A parent that gets more goes first, one that gets less goes last. A child that is
+    gone by now is left out. Raises as `apply` does.
     """
     said: list[str] = []
     narrows = _cpu_narrows(parent, parent_resources.get("cpu") or {})
     if not narrows:
         said += parent.apply(parent_resources)
     for child, resources in children:
-        said += child.apply(resources)
+        try:
+            said += child.apply(resources)
+        except OSError as error:
+            if error.errno not in tree.GONE or child.exists():
+                raise  # a container that has just ended needs no limits
     if narrows:
         said += parent.apply(parent_resources)
     return said
@@ -305,11 +309,11 @@ def _cpu_narrows(cgroup: Cgroup, wanted: Mapping[str, Any]) -> bool:
     hierarchy = cgroup.layout.find("cpu")
     if not hierarchy or quota <= 0:
         return False
-    if hierarchy.version == 1:
-        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        now = [read(f"{cgroup.directory(hierarchy)}/{name}").strip() for name in names]
-    else:
-        now = read(f"{cgroup.directory(hierarchy)}/cpu.max").split()
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if hierarchy.version == 1 else ("cpu.max",)
+    try:
+        now = " ".join(read(f"{cgroup.directory(hierarchy)}/{name}") for name in names).split()
+    except FileNotFoundError:  # `apply` will say so
+        return False
     if now[0] in ("-1", "max"):
         return True
     period = wanted.get("period") or int(now[1])
