@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -25,7 +26,7 @@ from minikube_lite.api.listing import get, list_or_watch, selection
 from minikube_lite.api.negotiation import json_response, shape_of
 from minikube_lite.api.query import dry_run, integer
 from minikube_lite.api.resources import PODS
-from minikube_lite.node.service import ApplyOutcome, Json, ServiceError
+from minikube_lite.node.service import ApplyItem, ApplyOutcome, Json, ServiceError
 
 SEEN_WITHIN = 1.0
 """Seconds to wait for the node to see a file that was just written, before answering with what was sent."""
@@ -68,6 +69,14 @@ def routes(context: Context) -> list[Route]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    pod: Json
+    item: ApplyItem
+    before: int
+    """The collection's version before the write."""
+
+
 class _Writer:
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -82,7 +91,8 @@ class _Writer:
             if self._current(pod) is not None:
                 message = f'pods "{name}" already exists'
                 raise ApiError(409, message, reason="AlreadyExists", kind="pods", name=name or "")
-            return await self._write(request, pod, 201)
+            written = await self._write(request, pod)
+        return await self._answer(request, written, 201)
 
     async def replace(self, request: Request) -> Response:
         pod = _checked(await read_object(request), request.path_params["namespace"], request.path_params["name"])
@@ -91,7 +101,8 @@ class _Writer:
             if current is None:
                 raise failure(404, f'pods "{pod["metadata"]["name"]}" not found')
             _check_precondition(pod["metadata"], current)
-            return await self._write(request, pod, 200)
+            written = await self._write(request, pod)
+        return await self._answer(request, written, 200)
 
     async def patch(self, request: Request) -> Response:
         """Server-side apply: the body is the whole of what is wanted, so the pod becomes exactly that."""
@@ -105,7 +116,9 @@ class _Writer:
             await read_object(request, APPLY_TYPES), request.path_params["namespace"], request.path_params["name"]
         )
         async with self.context.writing:
-            return await self._write(request, pod, 200 if self._current(pod) is not None else 201)
+            code = 200 if self._current(pod) is not None else 201
+            written = await self._write(request, pod)
+        return await self._answer(request, written, code)
 
     async def delete(self, request: Request) -> Response:
         options = await read_options(request)
@@ -144,21 +157,23 @@ class _Writer:
                 raise
             return None
 
-    async def _write(self, request: Request, pod: Json, code: int) -> Response:
-        """Apply one pod and answer with it as the node has it then."""
-        dry, shape = dry_run(request.query_params), shape_of(request)
+    async def _write(self, request: Request, pod: Json) -> _Written:
+        """Apply one pod; `writing` is held."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name") or ""
         before = self.node.list("Pod", namespace).resource_version
         outcome = await self.node.apply(
-            as_manifest(pod), source="request", base_dir="/", namespace=namespace, dry_run=dry
+            as_manifest(pod), source="request", base_dir="/", namespace=namespace, dry_run=dry_run(request.query_params)
         )
         _raise_problems(outcome, name)
-        item = outcome.items[0]
-        shown = pod
-        if not dry:
+        return _Written(pod, outcome.items[0], before)
+
+    async def _answer(self, request: Request, written: _Written, code: int) -> Response:
+        """The pod as the node has it then; as it was sent, for a dry run."""
+        shown, item, shape = written.pod, written.item, shape_of(request)
+        if not dry_run(request.query_params):
             if item.result != "unchanged":
-                await self._until_seen(namespace, name, before)
-            shown = self._current(pod) or pod
+                await self._until_seen(item.namespace, item.name, written.before)
+            shown = self._current(shown) or shown
         response = json_response(shape.one(PODS, shown, self.context.clock()), code, pretty=shape.pretty)
         for warning in item.warnings:  # RFC 7234, 5.5, as the API server sends them; kubectl prints them
             text = warning.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
@@ -249,6 +264,7 @@ def _raise_problems(outcome: ApplyOutcome, name: str) -> None:
         causes = [
             {"reason": "FieldValueInvalid", "message": text, "field": field}
             for text, field in zip(told, fields, strict=True)
+            if field  # without one, kubectl shows the message, which has it all
         ]
         lines = [f"{field}: {text}" if field else text for text, field in zip(told, fields, strict=True)]
         text = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"

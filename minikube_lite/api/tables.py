@@ -5,11 +5,11 @@ Source of the columns: kubernetes/pkg/printers/internalversion/printers.go. Prio
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from minikube_lite.api.resources import Resource
-from minikube_lite.core.printing import columns, human_duration
+from minikube_lite.core.printing import columns
+from minikube_lite.core.times import human_duration, seconds
 from minikube_lite.node.service import Json
 
 NONE = "<none>"
@@ -71,12 +71,8 @@ def row_of(resource: Resource, item: Json, now: float) -> list[Any]:
 
 
 def _since(stamp: Any, now: float) -> str:
-    if not isinstance(stamp, str):
-        return UNKNOWN
-    try:
-        return human_duration(now - datetime.fromisoformat(stamp).timestamp())
-    except ValueError:
-        return UNKNOWN
+    then = seconds(stamp)
+    return UNKNOWN if then is None else human_duration(now - then)
 
 
 def _age(item: Json, now: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -82,6 +83,18 @@ async def test_what_is_wrong_with_a_pod_is_told_field_by_field(node: FakeNode, c
     assert 'did you mean "containers"?' in reply.json["message"]
     fields = [cause["field"] for cause in reply.json["details"]["causes"]]
     assert fields == ["spec.contianers", "spec.containers"]
+
+
+async def test_a_problem_without_a_field_is_in_the_message_alone(node: FakeNode, client: Client) -> None:
+    node.problems = (Problem("tabs are not allowed", "request", 3, 1),)
+    status = (await client.ask("POST", PODS, NEW)).json
+    assert status["message"] == 'Pod "new" is invalid: tabs are not allowed'
+    assert "causes" not in status["details"]
+
+
+async def test_two_who_create_the_same_pod_at_once_make_one(node: FakeNode, client: Client) -> None:
+    replies = await asyncio.gather(*(client.ask("POST", PODS, NEW) for _ in range(5)))
+    assert sorted(reply.code for reply in replies) == [201, 409, 409, 409, 409]
 
 
 async def test_warnings_travel_in_their_header(node: FakeNode, client: Client) -> None:
