@@ -28,16 +28,19 @@ def cpu(directory: str, wanted: Mapping[str, Any]) -> list[Write]:
         writes.append(Write(f"{directory}/cpu.shares", shares, "cpu shares"))
     quota_file, period_file, burst_file = (f"{directory}/cpu.cfs_{name}_us" for name in ("quota", "period", "burst"))
     quota, period, burst = wanted.get("quota"), wanted.get("period"), wanted.get("burst")
-    now = _now(quota_file, -1)
+    now, period_now = _now(quota_file, -1), _now(period_file, 100000)
+    undo: tuple[Write, ...] = ()
     if quota and 0 < quota < _now(burst_file, 0):  # the burst must not exceed the quota at any moment
         writes.append(Write(burst_file, quota, "cpu burst", kept=False))
     if period:
-        if now >= 0 and period != _now(period_file, 100000):
+        if now >= 0 and period != period_now:
             writes.append(Write(quota_file, -1, "cpu quota", kept=False))
             quota = quota or now
+            undo = (Write(period_file, period_now, "cpu period"), Write(quota_file, now, "cpu quota"))
         writes.append(Write(period_file, period, "cpu period"))
     if quota:
         writes.append(Write(quota_file, max(quota, -1), "cpu quota"))
+        writes[-1].undo = undo
     if burst is not None:
         writes.append(Write(burst_file, burst, "cpu burst"))
     return writes
@@ -112,7 +115,7 @@ def device_list(rules: Sequence[Mapping[str, Any]]) -> set[str] | None:
 
 def _device_lines(rule: Mapping[str, Any]) -> list[str]:
     """`c 1:3 rwm`; v1 knows `a` only as all devices at all, so `a` with numbers is one line for each type."""
-    kind, access = rule.get("type") or "a", rule.get("access") or "rwm"
+    kind, access = (rule.get("type") or "a").replace("u", "c"), rule.get("access") or "rwm"
     major, minor = (rule.get(name) for name in ("major", "minor"))
     numbers = ":".join("*" if part is None or part < 0 else str(part) for part in (major, minor))
     if kind == "a" and numbers == "*:*" and set(access) == set("rwm"):

@@ -40,13 +40,15 @@ class Write:
     """`value` into the file `path`; `what` says in words what it does.
 
     Not `kept`: not to be read back (a step that a later one replaces, a file that cannot be read). Not `soft`: the
-    kernel's refusal of the value is an error, not only a mismatch.
+    kernel's refusal of the value is an error, not only a mismatch. `undo`: what to write after a refusal, where the
+    steps before have changed something.
     """
 
-    __slots__ = ("kept", "path", "soft", "value", "what")
+    __slots__ = ("kept", "path", "soft", "undo", "value", "what")
 
     def __init__(self, path: str, value: int | str, what: str, *, kept: bool = True, soft: bool = True) -> None:
         self.path, self.value, self.what, self.kept, self.soft = path, str(value), what, kept, soft
+        self.undo: tuple[Write, ...] = ()
 
     def __repr__(self) -> str:
         return f"Write({self.path!r}, {self.value!r})"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 
+from minikube_lite.linux import cgroup_layout
 from minikube_lite.linux import cgroup_tree as tree
 from minikube_lite.linux import cgroup_v1 as v1
 from minikube_lite.linux import cgroup_v2 as v2
@@ -47,7 +48,7 @@ class Cgroup:
         if not parts or ".." in parts:
             raise ValueError(f"cgroupsPath {path!r} does not name a cgroup below the top of the tree")
         self.path = "/" + "/".join(parts)
-        self.layout = layout or _this_machine()
+        self.layout = layout or cgroup_layout.layout()
 
     def __repr__(self) -> str:
         return f"Cgroup({self.path!r})"
@@ -90,7 +91,7 @@ class Cgroup:
             for each in used.values():
                 made += self._make(each, cpuset)
             return self.apply(resources)
-        except OSError:
+        except (OSError, ValueError):
             tree.unmake(made)
             raise
 
@@ -118,6 +119,8 @@ class Cgroup:
             except OSError as error:
                 if error.errno not in SOFT or not each.soft:
                     raise
+                for step in each.undo:
+                    step.apply()
                 refused.add(each.path)
                 said.append(error.strerror or str(error))
         last = {each.path: each for each in writes if each.path not in refused}
@@ -166,7 +169,10 @@ class Cgroup:
 
     def _inside(self, unified: Hierarchy) -> bool:
         """Whether the calling process is in it already, in the v2 tree."""
-        return f"0::{unified.root.rstrip('/')}{self.path}" in read("/proc/self/cgroup").splitlines()
+        try:
+            return f"0::{unified.root.rstrip('/')}{self.path}" in read("/proc/self/cgroup").splitlines()
+        except OSError:  # no /proc here: then join it once more
+            return False
 
     def pids(self) -> list[int]:
         """All processes in it and below."""
@@ -265,10 +271,6 @@ class Cgroup:
         if file := self.file("pids", "pids.current"):
             stats["pids"] = number(file)
         return stats
-
-
-def _this_machine() -> Layout:
-    return layout()
 
 
 def _one_thread() -> bool:

@@ -91,7 +91,7 @@ class DeviceFilter:
     """The rules on a v2 cgroup, as a value like a Write: `describe`, `apply`, `mismatch`. Needs CAP_SYS_ADMIN."""
 
     __slots__ = ("path", "rules")
-    soft = False
+    soft, undo = False, ()
 
     def __init__(self, path: str, rules: Sequence[Mapping[str, Any]]) -> None:
         self.path, self.rules = path, rules

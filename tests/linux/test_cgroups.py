@@ -272,6 +272,14 @@ def test_a_quota_above_the_parents_is_refused_by_v1_and_reported_with_the_reason
     assert text(app, "cpu", "cpu.cfs_quota_us") == "-1"
 
 
+def test_a_refused_quota_leaves_the_limit_that_was_there(app: Cgroup, path: str) -> None:
+    needs_v1("cpu")
+    Cgroup(f"{path}/pod1").create({"cpu": {"quota": 20000, "period": 100000}})
+    app.create({"cpu": {"quota": 10000, "period": 100000}})
+    assert len(app.apply({"cpu": {"quota": 30000, "period": 50000}})) == 2
+    assert (text(app, "cpu", "cpu.cfs_quota_us"), text(app, "cpu", "cpu.cfs_period_us")) == ("10000", "100000")
+
+
 FULL, HALF, FIFTH, NONE = (100000, 100000), (50000, 100000), (1000, 5000), (-1, 100000)
 
 

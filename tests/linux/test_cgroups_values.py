@@ -4,13 +4,14 @@ where and in which order; that a kernel takes it is proven where the tests run o
 
 from __future__ import annotations
 
+import errno
 from decimal import ROUND_CEILING, Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minikube_lite.linux import cgroup_writes
+from minikube_lite.linux import cgroup_tree, cgroup_writes
 from minikube_lite.linux.cgroups import Cgroup, Hierarchy, Layout, Write, resize, weight_from_shares
 
 
@@ -174,6 +175,30 @@ def test_a_controller_that_is_enabled_already_is_not_enabled_again(v2: Layout) -
     file.write_text("cpu memory pids io\n")
     Cgroup("/node/pod/app", v2).create()
     assert file.read_text() == "cpu memory pids io\n"
+
+
+def test_processes_at_the_top_of_a_container_make_room_for_its_children(
+    v2: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule of the kernel that counts here is played: a cgroup with processes cannot enable controllers (EBUSY)."""
+    assert v2.unified
+    top, really = Path(v2.unified.mount), cgroup_writes.write
+    (top / "cgroup.procs").write_text("17\n18\n")
+
+    def write(path: str, value: str) -> None:
+        if path == f"{top}/cgroup.subtree_control" and (top / "cgroup.procs").read_text():
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        if path == f"{top}/init/cgroup.procs":
+            rest = (top / "cgroup.procs").read_text().replace(f"{value}\n", "")
+            (top / "cgroup.procs").write_text(rest)
+            return
+        really(path, value)
+
+    monkeypatch.setattr(cgroup_tree, "write", write)
+    monkeypatch.setattr(cgroup_writes, "write", write)
+    assert Cgroup("/node/pod/app", v2).create() == []
+    assert (top / "cgroup.procs").read_text() == ""
+    assert (top / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
 
 
 def test_v2_counters_have_the_names_and_units_of_v1(v2: Layout) -> None:
