@@ -290,7 +290,7 @@ def _rfc1123(stamp: Any) -> str:
 
 def since(stamp: Any, now: float) -> str:
     """How long ago, as kubectl shows an age."""
-    from minikube_lite.core.printing import human_duration
+    from minikube_lite.core.times import human_duration
 
     instant = _instant(stamp)
     return human_duration(now - instant.timestamp()) if instant else "<unknown>"

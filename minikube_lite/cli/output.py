@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 GAP = 3
+NARROWEST = 6
+"""Width of a column with next to nothing in it (printers.GetNewTabWriter)."""
 NONE = "<none>"
 FORMATS = "custom-columns,json,jsonpath,jsonpath-as-json,name,wide,yaml"
 
@@ -22,9 +24,8 @@ FORMATS = "custom-columns,json,jsonpath,jsonpath-as-json,name,wide,yaml"
 class Columns:
     """Aligns rows. Remembers the widths, so that what a watch adds later lines up with what stands above it."""
 
-    def __init__(self, gap: int = GAP) -> None:
+    def __init__(self) -> None:
         self._widths: list[int] = []
-        self._gap = gap
 
     def lines(self, rows: Iterable[Sequence[str]]) -> list[str]:
         """One line per row; the last cell of a row is not padded."""
@@ -32,7 +33,7 @@ class Columns:
         for row in rows:
             self._widths += [0] * (len(row) - len(self._widths))
             for index, cell in enumerate(row[:-1]):
-                self._widths[index] = max(self._widths[index], len(cell) + self._gap)
+                self._widths[index] = max(self._widths[index], len(cell) + GAP, NARROWEST)
         return [
             "".join(cell.ljust(width) for cell, width in zip(row[:-1], self._widths, strict=False)) + "".join(row[-1:])
             for row in rows
@@ -134,12 +135,12 @@ class ObjectPrinter:
             if not self.template:
                 what = "custom-columns" if self.format == "custom-columns" else "template"
                 raise CliError(f"{what} format specified but no {what} given")
-            from minikube_lite.cli.jsonpath import JsonPath, relaxed
+            from minikube_lite.cli.jsonpath import JsonPath
 
             if self.format == "custom-columns":
                 self._specs = [_column(spec) for spec in self.template.split(",")]
             else:
-                self._path = JsonPath(relaxed(self.template))
+                self._path = JsonPath(self.template)
         elif self.format not in ("json", "yaml", "name") or equals:
             raise CliError(
                 f'unable to match a printer suitable for the output format "{output}", allowed formats are: {FORMATS}'

@@ -19,53 +19,60 @@ FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 def wait_until_running(session: Session, results: dict[Key, str], before: dict[Key, str], timeout: float) -> bool:
     """Wait for the pods in `results` (what apply did with each). `before`: their resource versions before that.
 
-    Says why for each that is not ready in time; whether all are.
+    Says why for each that is not ready after `timeout` seconds; whether all are.
     """
-    started = time.monotonic()
     deadline = deadline_of(timeout)
     namespaces = {namespace for namespace, _ in results}
-    waiter = Waiter(session.client, POD, namespaces.pop() if len(namespaces) == 1 else None)
+    with Waiter(session.client, POD, namespaces.pop() if len(namespaces) == 1 else None) as waiter:
+        left = _follow(waiter, results, before, deadline)
+    for key, why in left.items():
+        warn(f"error: timed out after {timeout:g}s waiting for pod/{key[1]} to be ready: {why}")
+    return not left
+
+
+def _follow(waiter: Waiter, results: dict[Key, str], before: dict[Key, str], deadline: float) -> dict[Key, str]:
+    """Show how it goes until all are ready or the deadline has come; gives those that are not, and why."""
     condition = Running()
 
-    def done(key: Key) -> bool:
+    def why_not(key: Key) -> str:
         pod = waiter.objects.get(key)
-        seen_before = results[key] == "configured" and pod and pod["metadata"].get("resourceVersion") == before.get(key)
-        return condition.met(pod) and not seen_before
+        if results[key] == "configured" and pod and pod["metadata"].get("resourceVersion") == before.get(key):
+            return "the change has not arrived yet"
+        return "" if condition.met(pod) else why_not_ready(pod)
 
-    display = _Live(waiter, started) if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" else _Plain(waiter)
-    left = [key for key in results if not done(key)]
-    for key in results:
-        if key not in left:
-            display.ready(key)
-    display.update(left)
+    live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    display = _Live() if live else _Plain()
+    left = dict.fromkeys(results, "")
+
+    def look() -> None:
+        for key in list(left):
+            left[key] = why_not(key)
+            if not left[key]:
+                del left[key]
+                display.ready(key, waiter.objects.get(key))
+        display.update(left)
+
+    look()
     if left:
-        for _ in waiter.news(deadline, TICK if isinstance(display, _Live) else None):
-            for key in [key for key in left if done(key)]:
-                left.remove(key)
-                display.ready(key)
-            display.update(left)
+        for _ in waiter.news(deadline, TICK if live else None):
+            look()
             if not left:
                 break
     display.finish()
-    for key in left:
-        why = why_not_ready(waiter.objects.get(key))
-        warn(f"error: timed out after {timeout:g}s waiting for pod/{key[1]} to be ready: {why}")
-    return not left
+    return left
 
 
 class _Plain:
     """A line for each pod that is ready, and for each new reason why one is not."""
 
-    def __init__(self, waiter: Waiter) -> None:
-        self._waiter = waiter
+    def __init__(self) -> None:
         self._said: dict[Key, str] = {}
 
-    def ready(self, key: Key) -> None:
-        say(f"pod/{key[1]} {_done(self._waiter.objects.get(key))}")
+    def ready(self, key: Key, pod: Json | None) -> None:
+        say(f"pod/{key[1]} {_done(pod)}")
 
-    def update(self, left: list[Key]) -> None:
-        for key in left:
-            why = why_not_ready(self._waiter.objects.get(key))
+    def update(self, left: dict[Key, str]) -> None:
+        for key, why in left.items():
             if self._said.get(key) != why:
                 self._said[key] = why
                 say(f"pod/{key[1]} not ready: {why}")
@@ -78,29 +85,27 @@ class _Plain:
 class _Live:
     """Ready pods scroll by; below them a line for each that is not, redrawn in place (ECMA-48: CUU, ED)."""
 
-    def __init__(self, waiter: Waiter, started: float) -> None:
-        self._waiter = waiter
-        self._started = started
+    def __init__(self) -> None:
+        self._started = time.monotonic()
         self._drawn = 0
         self._frame = 0
 
-    def ready(self, key: Key) -> None:
+    def ready(self, key: Key, pod: Json | None) -> None:
         self._erase()
         seconds = time.monotonic() - self._started
-        say(f"\x1b[32m✓\x1b[0m pod/{key[1]} {_done(self._waiter.objects.get(key))} \x1b[2m{seconds:.1f}s\x1b[0m")
+        say(f"\x1b[32m✓\x1b[0m pod/{key[1]} {_done(pod)} \x1b[2m{seconds:.1f}s\x1b[0m")
 
-    def update(self, left: list[Key]) -> None:
+    def update(self, left: dict[Key, str]) -> None:
         self._erase()
         size = os.get_terminal_size(sys.stdout.fileno())
-        width, room = size.columns or 80, max((size.lines or 24) - 2, 1)
+        room = max((size.lines or 24) - 2, 1)
         frame = FRAMES[self._frame % len(FRAMES)]
         self._frame += 1
         seconds = f"{time.monotonic() - self._started:.1f}s"
+        space = max((size.columns or 80) - len(seconds) - 4, 8)
         lines = []
-        for key in left[:room]:
-            text = f"pod/{key[1]} {why_not_ready(self._waiter.objects.get(key))}"
-            text = "".join(char if char.isprintable() else " " for char in text)
-            space = width - len(seconds) - 4
+        for key, why in list(left.items())[:room]:
+            text = "".join(char if char.isprintable() else " " for char in f"pod/{key[1]} {why}")
             lines.append(f"{frame} {text if len(text) <= space else text[: space - 1] + '…'} {seconds}")
         if len(left) > room:
             lines.append(f"  and {len(left) - room} more")

@@ -78,7 +78,14 @@ class Waiter:
             self._events = self._client.watch(self._path, query)
         return self._events
 
+    def __enter__(self) -> Waiter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """End the watch. Twice is as good as once."""
         if self._events is not None:
             self._events.close()
             self._events = None

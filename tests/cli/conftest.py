@@ -58,13 +58,17 @@ class ServedNode:
         self.do(lambda: self.fake.remove("Pod", namespace, name))
 
     def when_watched(self, action: Callable[[], None]) -> None:
-        """Run `action` as soon as a client watches."""
+        """Run `action` as soon as the next client watches."""
+
+        async def until(wanted: int) -> None:
+            while self.fake.watchers != wanted:
+                await asyncio.sleep(0.005)
 
         async def later() -> None:
-            while not self.fake.watchers:
-                await asyncio.sleep(0.005)
+            await until(1)
             action()
 
+        asyncio.run_coroutine_threadsafe(until(0), self._loop).result()  # an earlier client may be on its way out
         self._later = asyncio.run_coroutine_threadsafe(later(), self._loop)
 
     def close(self) -> None:

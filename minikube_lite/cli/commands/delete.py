@@ -130,7 +130,6 @@ def _delete(session: Session, words: list[str], deletion: Deletion, options: dic
 
 def _wait(session: Session, deletion: Deletion, timeout: float) -> None:
     namespaces = {namespace for namespace, _ in deletion.gone}
-    waiter = Waiter(session.client, POD, namespaces.pop() if len(namespaces) == 1 else None)
     deleted = Deleted()
 
     def done(key: Key, pod: dict[str, Any] | None) -> bool:
@@ -138,7 +137,8 @@ def _wait(session: Session, deletion: Deletion, timeout: float) -> None:
         replaced = pod is not None and uid and pod["metadata"].get("uid") != uid
         return deleted.met(pod) or bool(replaced)
 
-    left = set(deletion.gone) - set(until(waiter, set(deletion.gone), done, deadline_of(timeout or -1)))
+    with Waiter(session.client, POD, namespaces.pop() if len(namespaces) == 1 else None) as waiter:
+        left = set(deletion.gone) - set(until(waiter, set(deletion.gone), done, deadline_of(timeout or -1)))
     for key in sorted(left):
         deletion.failed = True
         warn(f"error: timed out waiting for the condition on pods/{key[1]}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from minikube_lite.cli.commands.get import ALL_NAMESPACES, SELECTOR
-from minikube_lite.cli.conditions import condition, why_not_ready
+from minikube_lite.cli.conditions import Created, condition, why_not_ready
 from minikube_lite.cli.durations import duration
 from minikube_lite.cli.errors import ApiError, CliError, UsageError
 from minikube_lite.cli.params import Command, Option
-from minikube_lite.cli.resources import Kind, resources
+from minikube_lite.cli.resources import POD, Kind, resources
 from minikube_lite.cli.session import Session, say, warn
 from minikube_lite.cli.waiting import Key, Waiter, deadline_of, until
 
@@ -31,27 +31,23 @@ def run(
     kind = targets[0][0]
     if any(other is not kind for other, _ in targets):
         raise CliError("only one type of resource can be waited for")
-    names = [name for _, name in targets if name]
+    names = {name for _, name in targets if name}
+    if not names and not selector and not all:
+        raise CliError("resource(s) were provided, but no name was specified")
     namespace = None if all_namespaces else session.namespace
     deadline = deadline_of(timeout)
-    waiter = Waiter(session.client, kind, namespace, [("labelSelector", selector)])
-    if names:
-        own_namespace = session.namespace if kind.namespaced else ""
-        keys = {(own_namespace, name) for name in names}
-        if not wanted.gone and options["for"].lower() != "create":
+    with Waiter(session.client, kind, namespace, [("labelSelector", selector)]) as waiter:
+        keys = {(session.namespace if kind.namespaced else "", name) for name in names} or set(waiter.objects)
+        if names and not wanted.gone and not isinstance(wanted, Created):
             _all_there(kind, keys, waiter)
-    elif selector or all:
-        keys = set(waiter.objects)
         if not keys and not wanted.gone:
             raise CliError("no matching resources found")
-    else:
-        raise CliError("resource(s) were provided, but no name was specified")
-    done: set[Key] = set()
-    for key in until(waiter, keys, lambda key, item: wanted.met(item), deadline):
-        done.add(key)
-        say(f"{kind.singular}/{key[1]} condition met")
+        done: set[Key] = set()
+        for key in until(waiter, keys, lambda key, item: wanted.met(item), deadline):
+            done.add(key)
+            say(f"{kind.singular}/{key[1]} condition met")
     for key in sorted(keys - done):
-        reason = f": {why_not_ready(waiter.objects.get(key))}" if kind.singular == "pod" and not wanted.gone else ""
+        reason = f": {why_not_ready(waiter.objects.get(key))}" if kind is POD and not wanted.gone else ""
         warn(f"error: timed out waiting for the condition on {kind.plural}/{key[1]}{reason}")
     return 0 if done == keys else 1
 
