@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -21,10 +22,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from minikube_lite.api.context import Context
 from minikube_lite.api.descriptors import readable, writable
-from minikube_lite.api.failures import bad_request, of_service_error
+from minikube_lite.api.failures import bad_request, internal_error, of_service_error
 from minikube_lite.api.negotiation import encode
 from minikube_lite.api.query import boolean
 from minikube_lite.node.service import ExecSession, Json, ServiceError
+
+log = structlog.get_logger(__name__)
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io")
@@ -45,9 +48,14 @@ def routes(context: Context) -> list[BaseRoute]:
         connection = _Connection(websocket, protocol or PROTOCOLS[-1])
         try:
             await _run(context, connection)
-        except ServiceError as error:
+        except Exception as error:  # the handshake is over, so `app` could not tell of it any more
+            status = internal_error()
+            if isinstance(error, ServiceError):
+                status = of_service_error(error, kind="pods", name=websocket.path_params["name"])
+            else:
+                log.error("request_failed", method="EXEC", path=websocket.scope["path"], exc_info=error)
             with suppress(ClientGone):
-                await connection.finish(of_service_error(error, kind="pods", name=websocket.path_params["name"]))
+                await connection.finish(status)
 
     async def no_upgrade(_: Request) -> Response:
         raise bad_request(f"Upgrade request required: exec speaks WebSocket ({', '.join(PROTOCOLS)}), not SPDY")

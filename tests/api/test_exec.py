@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
@@ -244,6 +245,20 @@ async def test_why_it_cannot_be_done_is_told_on_the_error_channel(
 ) -> None:
     seen = await run(socket, "true", **options)
     assert (seen.status["kind"], seen.status["code"], seen.status["message"]) == ("Status", code, message)
+
+
+async def test_a_bug_of_ours_is_told_without_its_details(
+    node: FakeNode, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("a secret detail")
+
+    monkeypatch.setattr(node, "exec", broken)
+    with capture_logs() as logs:
+        seen = await run(socket, "true")
+    assert (seen.status["code"], seen.status["reason"]) == (500, "InternalError")
+    assert b"secret" not in seen.error
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["request_failed"]
 
 
 async def test_a_command_is_needed(socket: Path) -> None:
