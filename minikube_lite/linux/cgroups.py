@@ -133,26 +133,12 @@ class Cgroup:
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def fork(self) -> int:
-        """As os.fork(), with a child that is in the v2 tree's cgroup from its first instruction, and need only `join`
-        the others. Makes the cgroup there if need be. Only in a process with one thread. Raises OSError.
-        """
-        if unified := self.layout.unified:
-            from minikube_lite.linux.cgroup_fork import fork_into
-
-            directory = self.directory(unified)
-            if not os.path.isdir(directory):
-                self._make(unified, cpuset=False)
-            pid = fork_into(directory)
-            if pid is not None:
-                return pid
-        return os.fork()
-
     def join(self, pid: int = 0) -> None:
         """Move a process (0: the calling one) into it, in every hierarchy. Raises OSError in words.
 
-        Writing to `cgroup.procs` waits for every CPU (see cgroup_fork). v1's `tasks` moves a single thread and does
-        not: the same for a process that has but one. On v2 only being there already is cheap.
+        Writing to `cgroup.procs` stops all forks of the machine and waits for every CPU, some 8 ms. v1's `tasks` moves
+        a single thread without that: the same, for a process that has but one. On v2 only a process that is there
+        already, as it was born there (clone3, CLONE_INTO_CGROUP), is spared.
         """
         required = self._hierarchies()
         alone = pid == 0 and _one_thread()
