@@ -1,1 +1,1 @@
-"""Kubernetes objects as values: models, quantities, CPU arithmetic, YAML with positions. Pure; all floors above call it."""
+"""Kubernetes objects as values: models, quantities, CPU arithmetic, YAML with positions. Pure; all floors call it."""

@@ -1,0 +1,269 @@
+"""Manifest bytes → documents: which run, which are skipped and why, which are wrong and where.
+
+`node` reads the manifests directory with `read_manifest`, and cuts documents out with `without_document`; `cli` and
+`api` read what a person hands them. Neither ever raises for what stands in the bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from minikube_lite.spec import kinds
+from minikube_lite.spec.compose import Node
+from minikube_lite.spec.objects import Pod
+from minikube_lite.spec.pods import read_pod
+from minikube_lite.spec.problems import Problem
+from minikube_lite.spec.yaml import Path, RawDocument, read_documents, shown
+
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One object of a manifest. With `problems`, `pod` is None; with `skipped`, it is well formed and not run."""
+
+    kind: str
+    api_version: str
+    namespace: str
+    name: str
+    pod: Pod | None
+    raw: dict[str, Any]
+    """The object as read, as JSON would carry it; {} where it could not be read."""
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    """Fields that are accepted and of no consequence here."""
+    skipped: str = ""
+    start: int = 0
+    """Bytes: `data[:start] + data[end:]` is the file without it (but see `without_document` for what is `in_list`)."""
+    end: int = 0
+    line: int = 0
+    """Where its content begins, from 1."""
+    image_spans: tuple[tuple[int, int, str], ...] = ()
+    """(start, end, value) of each container's `image`, in bytes of the file, quotes included."""
+    list_span: tuple[int, int] | None = field(default=None, repr=False)
+    """Bytes of the List document that it is an item of."""
+
+    @property
+    def in_list(self) -> bool:
+        """Whether it is an item of a List."""
+        return self.list_span is not None
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A file as read. `problems` are those of the file as a whole: each document carries its own."""
+
+    documents: tuple[Document, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def read_manifest(data: bytes, source: str, *, default_namespace: str = "default") -> Manifest:
+    """Read YAML or JSON. Lines, columns and `source` (the file's name) go into each Problem."""
+    raw_documents, problems = read_documents(data, source)
+    documents: list[Document] = []
+    first: dict[str, int] = {}
+    for raw_document in raw_documents:
+        for document in _documents(raw_document, default_namespace):
+            documents.append(_claim(document, first, source))
+    return Manifest(tuple(documents), tuple(problems))
+
+
+def _claim(document: Document, first: dict[str, int], source: str) -> Document:
+    """Two pods of one name in one file: the first one keeps it."""
+    if document.pod is None:
+        return document
+    line = first.setdefault(document.key, document.line)
+    if line == document.line:
+        return document
+    message = f'pod "{document.name}" is here twice, first on line {line}'
+    hint = "a pod needs a name of its own in its namespace"
+    problem = Problem(message, source, document.line, 1, "metadata.name", hint)
+    return replace(document, pod=None, problems=(problem,))
+
+
+def _documents(document: RawDocument, default_namespace: str) -> Iterator[Document]:
+    """One raw document is one object, or a list of them, or nothing (`null`)."""
+    raw = document.root.value if document.root is not None else None
+    if raw is None and not document.problems:
+        return
+    if not isinstance(raw, dict):
+        problems = document.problems or (_not_an_object(document, raw),)
+        yield Document("", "", "", "", None, {}, problems, start=document.start, end=document.end, line=document.line)
+        return
+    kind, api_version = raw.get("kind"), raw.get("apiVersion")
+    if isinstance(kind, str) and isinstance(api_version, str) and kinds.is_list(api_version, kind, raw):
+        span = (document.start, document.end)
+        if document.problems:
+            whole = Document(kind, api_version, "", "", None, raw, document.problems)
+            yield replace(whole, start=span[0], end=span[1], line=document.line)
+            return
+        for number, item in enumerate(raw.get("items") or []):
+            path: Path = ("items", number)
+            start, end = _item_span(document, number)
+            if isinstance(item, dict):
+                # Items of a PodList need not say what they are.
+                given = (
+                    {"apiVersion": api_version, "kind": kind.removesuffix("List"), **item} if kind != "List" else item
+                )
+                found = _object(document, given, path, default_namespace)
+            else:
+                problem = document.problem(f"expected an object, found {shown(item)}", path)
+                found = Document("", "", "", "", None, {}, (problem,), line=problem.line)
+            yield replace(found, start=start, end=end, list_span=span)
+        return
+    found = _object(document, raw, (), default_namespace)
+    yield replace(found, start=document.start, end=document.end)
+
+
+def _not_an_object(document: RawDocument, raw: object) -> Problem:
+    found = shown(raw)
+    return document.problem(f"expected a Kubernetes object (apiVersion, kind, …), found {found}")
+
+
+def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_namespace: str) -> Document:
+    kind, api_version = raw.get("kind"), raw.get("apiVersion")
+    metadata = raw.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    known_kind = kind if isinstance(kind, str) else ""
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    base = Document(
+        known_kind,
+        api_version if isinstance(api_version, str) else "",
+        (namespace if isinstance(namespace, str) and namespace else default_namespace)
+        if kinds.has_namespace(known_kind)
+        else "",
+        name if isinstance(name, str) else "",
+        None,
+        raw,
+        document.problems,
+        line=document.position(document.offset(path))[0],
+    )
+    problems = (*document.problems, *_identity(document, raw, path))
+    if problems:
+        return replace(base, problems=problems)
+    if not kinds.is_pod(base.api_version, base.kind):
+        return replace(base, skipped=kinds.skipped(base.api_version, base.kind))
+    result = read_pod(document, raw, path, default_namespace)
+    return replace(
+        base,
+        pod=result.pod,
+        problems=result.problems,
+        warnings=result.warnings,
+        ignored=result.ignored,
+        image_spans=tuple(_image_spans(document, path)),
+    )
+
+
+def _identity(document: RawDocument, raw: dict[str, Any], path: Path) -> Iterator[Problem]:
+    """What is wrong with apiVersion and kind."""
+    missing = [name for name in ("apiVersion", "kind") if raw.get(name) in (None, "")]
+    if missing:
+        hint = ""
+        if "services" in raw and "metadata" not in raw:
+            hint = "this looks like a docker compose file"
+        elif len(missing) == 2:
+            hint = "a pod begins with `apiVersion: v1` and `kind: Pod`"
+        yield document.problem(f"{' and '.join(missing)} must be set", path, hint=hint)
+        return
+    for name in ("apiVersion", "kind"):
+        if not isinstance(raw[name], str):
+            yield document.problem(f"must be a string, found {shown(raw[name])}", (*path, name))
+            return
+    wrong = kinds.mistaken(raw["apiVersion"], raw["kind"])
+    if wrong is not None:
+        name, message, hint = wrong
+        yield document.problem(message, (*path, name), hint=hint)
+
+
+def _image_spans(document: RawDocument, path: Path) -> Iterator[tuple[int, int, str]]:
+    seen = set()
+    for group in ("containers", "initContainers"):
+        containers = document.find((*path, "spec", group))
+        for container in (
+            containers.children if containers is not None and isinstance(containers.children, list) else []
+        ):
+            image = container.child("image")
+            if image is None or not isinstance(image.value, str) or image.start in seen:
+                continue
+            seen.add(image.start)
+            start, end = _scalar_span(document.text, image)
+            yield document.byte(start), document.byte(end), image.value
+
+
+def _scalar_span(text: str, node: Node) -> tuple[int, int]:
+    """Without an anchor or tag before it, and the line end that a block scalar reaches over."""
+    properties = _PROPERTIES.match(text, node.start, node.end)
+    start = properties.end() if properties is not None else node.start
+    return start, start + len(text[start : node.end].rstrip())
+
+
+def _item_span(document: RawDocument, number: int) -> tuple[int, int]:
+    """Bytes of an item of a List: whole lines from its `- ` to the next in block style, else just its own text."""
+    items = document.find(("items",))
+    assert items is not None
+    assert isinstance(items.children, list)
+    text, item = document.text, items.children[number]
+    begin = text.rfind("\n", 0, item.start) + 1
+    if text[begin : item.start].strip() != "-":
+        return document.byte(item.start), document.byte(item.end)
+    if number + 1 < len(items.children):
+        end = text.rfind("\n", 0, items.children[number + 1].start) + 1
+    else:
+        line_start = text.rfind("\n", 0, item.end) + 1
+        end = line_start if not text[line_start : item.end].strip() else item.end
+    return document.byte(begin), document.byte(end)
+
+
+def without_document(data: bytes, index: int) -> bytes:
+    """The file without its document number `index`; b"" when nothing is left that matters.
+
+    Comments and layout of the rest stay, except where an item of a List cannot be cut out of the text: then that List
+    is written anew.
+    """
+    documents = read_manifest(data, "").documents
+    document = documents[index]
+    start, end = document.start, document.end
+    if document.list_span is not None:
+        siblings = [other for other in documents if other.list_span == document.list_span and other is not document]
+        if siblings:
+            return _without_item(data, documents, index)
+        start, end = document.list_span
+    rest = data[:start] + data[end:]
+    return rest if read_documents(rest, "")[0] else b""
+
+
+def _without_item(data: bytes, documents: tuple[Document, ...], index: int) -> bytes:
+    document = documents[index]
+    wanted = [other.raw for number, other in enumerate(documents) if number != index]
+    cut = data[: document.start] + data[document.end :]
+    if [other.raw for other in read_manifest(cut, "").documents] == wanted:
+        return cut
+    assert document.list_span is not None
+    start, end = document.list_span
+    whole = data[start:end]
+    position = [other for other in documents if other.list_span == document.list_span].index(document)
+    return data[:start] + _list_without(whole, position) + data[end:]
+
+
+def _list_without(data: bytes, position: int) -> bytes:
+    import json
+
+    import yaml
+
+    root = read_documents(data, "")[0][0].root
+    assert root is not None
+    raw = dict(root.value)
+    raw["items"] = [item for number, item in enumerate(raw["items"]) if number != position]
+    if data.lstrip().startswith(b"{"):
+        return json.dumps(raw, indent=2, ensure_ascii=False).encode() + b"\n"
+    marker = b"---\n" if data.startswith(b"---") else b""
+    return marker + yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()
