@@ -30,8 +30,7 @@ def quote(text: str) -> str:
 
 
 def target(path: str, query: Query | None = None) -> str:
-    """A request target; empty values are left out."""
-    text = "&".join(f"{quote(key)}={quote(value)}" for key, value in query or () if value)
+    text = "&".join(f"{quote(key)}={quote(value)}" for key, value in query or ())
     return f"{path}?{text}" if text else path
 
 
@@ -69,8 +68,12 @@ class Client:
         accept: str = "application/json",
         content_type: str = "application/yaml",
     ) -> Response:
-        """Send a request; the answer's body is still to be read. Raises ApiError for a failure status."""
-        head = [f"{method} {target(path, query)} HTTP/1.1", "Host: localhost", "Connection: close", f"Accept: {accept}"]
+        """Send a request; the answer's body is still to be read. Raises ApiError for a failure status.
+
+        Parameters of the query that are empty were not asked for, and are left out.
+        """
+        given = [(key, value) for key, value in query or () if value]
+        head = [f"{method} {target(path, given)} HTTP/1.1", "Host: localhost", "Connection: close", f"Accept: {accept}"]
         if body or method in ("POST", "PUT"):
             head += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
         connection = self.connect()

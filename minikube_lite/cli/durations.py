@@ -9,7 +9,7 @@ def duration(text: str) -> float:
     """Seconds of `300ms`, `1.5h`, `1h30m`, `-1s`, `0`. As Go's time.ParseDuration; a bare number is seconds."""
     import re
 
-    if not re.fullmatch(r"[+-]?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+|[+-]?\d+", text):
+    if not re.fullmatch(r"[+-]?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+|[+-]?(\d+\.?\d*|\.\d+)", text):
         raise ValueError("must be a duration such as 30s, 5m or 1h30m")
     sign = -1.0 if text[0] == "-" else 1.0
     parts = re.findall(r"([\d.]+)(\D*)", text.lstrip("+-"))

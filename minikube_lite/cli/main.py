@@ -36,6 +36,11 @@ COMPLETE = "_MINIKUBE_LITE_COMPLETE"
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run a command line and exit."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(execute(sys.argv[1:] if argv is None else argv))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import Event
 from websockets.uri import parse_uri
 
 from minikube_lite.cli.client import Client, target
@@ -46,6 +47,8 @@ class Streams:
         self._status: dict[str, Any] | None = None
         self._channel = -1
         """Of the message that a continuation frame goes on with."""
+        self._early: list[Event] = []
+        """What came together with the answer to the handshake."""
         self._over = False
 
     def run(self) -> int:
@@ -70,7 +73,11 @@ class Streams:
         while answer is None:
             data = self._socket.recv(65536)
             self._protocol.receive_data(data) if data else self._protocol.receive_eof()
-            answer = next((event for event in self._protocol.events_received() if isinstance(event, Response)), None)
+            for event in self._protocol.events_received():
+                if isinstance(event, Response):
+                    answer = event
+                else:
+                    self._early.append(event)
             if not data and answer is None:
                 raise CliError("the node closed the connection without an answer")
         if self._protocol.handshake_exc is not None:
@@ -86,6 +93,8 @@ class Streams:
         raise CliError(f"the node does not speak the protocol of exec: {error}")
 
     def _loop(self, wakeups: int) -> None:
+        for event in self._early:
+            self._event(event)
         stdin_open = self._stdin
         stdin = 0
         while not self._over:
@@ -124,11 +133,12 @@ class Streams:
             data = b""
         self._protocol.receive_data(data) if data else self._protocol.receive_eof()
         for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._frame(event)
+            self._event(event)
         self._over = self._over or not data
 
-    def _frame(self, frame: Frame) -> None:
+    def _event(self, frame: Event) -> None:
+        if not isinstance(frame, Frame):
+            return
         if frame.opcode is Opcode.CLOSE:
             self._over = True
             for data in self._protocol.data_to_send():

@@ -32,6 +32,7 @@ class ServedNode:
         self.root = root
         self.fake = FakeNode()
         self.fake.add("Pod", make_pod("web"))
+        self._exec, self.fake.exec = self.fake.exec, self._waited_for  # type: ignore[method-assign]
         (root / "run").mkdir()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -45,6 +46,10 @@ class ServedNode:
             self._started.set()
             await self._stop.wait()
 
+    async def _waited_for(self, namespace: str, name: str, container: Any, command: Any, **options: Any) -> Any:
+        """With a terminal the fake starts the command through setsid(1), which shall wait for its exit code."""
+        return await self._exec(namespace, name, container, ["-w"] * options["tty"] + command, **options)
+
     def do(self, action: Callable[[], T]) -> T:
         async def act() -> T:
             return action()
@@ -57,8 +62,8 @@ class ServedNode:
     def remove(self, name: str, namespace: str = "default") -> None:
         self.do(lambda: self.fake.remove("Pod", namespace, name))
 
-    def when_watched(self, action: Callable[[], None]) -> None:
-        """Run `action` as soon as the next client watches."""
+    def when_watched(self, action: Callable[[], object], *, next_one: bool = True) -> None:
+        """Run `action` as soon as a client watches: the next one, or one that may do so already."""
 
         async def until(wanted: int) -> None:
             while self.fake.watchers != wanted:
@@ -68,7 +73,8 @@ class ServedNode:
             await until(1)
             action()
 
-        asyncio.run_coroutine_threadsafe(until(0), self._loop).result()  # an earlier client may be on its way out
+        if next_one:  # an earlier client may be on its way out
+            asyncio.run_coroutine_threadsafe(until(0), self._loop).result()
         self._later = asyncio.run_coroutine_threadsafe(later(), self._loop)
 
     def close(self) -> None:

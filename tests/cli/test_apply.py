@@ -161,7 +161,7 @@ def test_apply_waits_until_the_pod_is_ready(node: ServedNode, cli: Cli, manifest
     outcome(node, ApplyItem("Pod", "default", "db", "created"))
     node.add("Pod", waiting("db", "ContainerCreating", ""))
     node.when_watched(
-        lambda: [  # type: ignore[arg-type,return-value]
+        lambda: [
             node.fake.add("Pod", waiting("db", "ErrImagePull", "no such image")),
             node.fake.add("Pod", make_pod("db")),
         ]

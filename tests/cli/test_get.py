@@ -210,7 +210,7 @@ def changes(node: ServedNode) -> None:
             node.fake.add("Pod", failed),
             node.fake.remove("Pod", "default", "web"),
             node._stop.set(),
-        )  # type: ignore[func-returns-value]
+        )
     )
 
 

@@ -26,9 +26,9 @@ def run(
     client = session.client
     if not container:
         container = _default_container(client.get(POD.path(session.namespace, name)), quiet)
-    query = [("container", container), *(("command", word) for word in tail)]
-    query += [("stdin", "true" if stdin else ""), ("tty", "true" if tty else "")]
-    query += [("stdout", "true"), ("stderr", "" if tty else "true")]
+    query = [("container", container), *(("command", word) for word in tail), ("stdout", "true")]
+    query += [("stdin", "true")] if stdin else []
+    query += [("tty", "true")] if tty else [("stderr", "true")]
     from minikube_lite.cli.streaming import Streams
 
     return Streams(client, POD.path(session.namespace, name) + "/exec", query, stdin=stdin, tty=tty).run()
