@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,8 @@ def make_busybox_root(busybox: Path, root: Path) -> Path:
     (root / "tmp").chmod(0o1777)
     (root / "usr/bin").symlink_to("../bin")
     shutil.copy(busybox, root / "bin/busybox")
-    for applet in os.popen(f"{busybox} --list").read().split():
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in applets:
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")

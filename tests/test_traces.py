@@ -59,7 +59,8 @@ def test_a_process_is_a_trace_however_it_is_tied_to_the_directory(
 
 
 def test_whatever_a_test_starts_is_a_trace_even_when_its_parent_is_gone(tmp_path: Path) -> None:
-    shell = subprocess.run(["sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True, check=True)
+    command = ["sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]
+    shell = subprocess.run(command, capture_output=True, text=True, check=True)
     pid = int(shell.stdout)
     try:
         assert [line.split()[:2] for line in Traces(tmp_path).found()] == [["process", str(pid)]]
