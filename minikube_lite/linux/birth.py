@@ -17,20 +17,25 @@ from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, Write
 from minikube_lite.linux.namespaces import HOST_PID, join
 
-_NOT_THIS_WAY = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EBUSY, errno.EOPNOTSUPP, errno.ENOENT, errno.E2BIG)
-"""Errors of clone3 that mean: fork and move instead (a seccomp filter of an outer container gives ENOSYS or EPERM)."""
+_NOT_THIS_WAY = (
+    *(errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG),  # an old kernel, an outer container's seccomp filter
+    *(errno.EBUSY, errno.EOPNOTSUPP, errno.ENOENT, errno.ENODEV),  # the cgroup takes no processes, or has just gone
+)
+"""Errors of clone3 that mean: fork and move instead."""
 
 
 class Birth:
     """Where a process is to be born: `pid` is a pidfd whose pid namespace to join, or as `Namespaces.pid` ("" for a new
     one); `cgroup` is a path, or "" if it is not known."""
 
-    __slots__ = ("cgroup", "inside", "pid")
+    __slots__ = ("cgroup", "inside", "made", "pid")
 
     def __init__(self, pid: str | int, cgroup: str) -> None:
         self.pid, self.cgroup = pid, cgroup
         self.inside = False
         """Whether the child is in the v2 cgroup from the start."""
+        self.made = ""
+        """The directory of that cgroup, if it was made here."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Birth) and (self.pid, self.cgroup) == (other.pid, other.cgroup)
@@ -63,11 +68,14 @@ class Birth:
             kernel.unshare(kernel.CLONE_NEWPID)
 
     def abandon(self) -> None:
-        """After the child has ended: it was the wrong place, choose anew."""
+        """After the child has ended: it was the wrong place, choose anew. Twice is as good as once."""
         join(HOST_PID, kernel.CLONE_NEWPID)  # one can only unshare from where one is (pid_namespaces(7))
-        cgroup = Cgroup(self.cgroup) if self.inside else None
-        if cgroup and cgroup.layout.unified:
-            os.rmdir(cgroup.directory(cgroup.layout.unified))
+        if self.made:
+            try:
+                os.rmdir(self.made)
+            except OSError:
+                pass  # it is another's by now, who is in it
+            self.made = ""
 
     def _open_cgroup(self) -> int:
         """The directory in the v2 tree, made if its parent is there; -1 if it cannot be had."""
@@ -79,6 +87,7 @@ class Birth:
         directory = cgroup.directory(cgroup.layout.unified)
         try:
             os.mkdir(directory, 0o755)
+            self.made = directory
         except FileExistsError:
             pass
         except OSError:

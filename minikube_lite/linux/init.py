@@ -59,7 +59,7 @@ def become_init(
         shim_record = process_record(shim, host.boot_id)
         if not claim(bundle, shim_record):
             raise Failure("AlreadyClaimed", f"{bundle} was claimed by another process")
-        made["claim"] = True
+        made |= {"claim": True, "cgroup": birth.cgroup}
         process = set_up(host, config, message, namespaces, birth, stdio, report, made, shim_record)
         process.execute(bool(message.get("ignoreSigchld")))
     except BaseException as error:
@@ -85,7 +85,6 @@ def set_up(
     os.setsid()
     if message.get("rootfs"):
         made["root"] = make_directory_once(root_path(config, bundle))
-    made["cgroup"] = birth.cgroup
     cgroup = Cgroup(birth.cgroup)
     warnings += cgroup.create(with_default_devices(linux.get("resources") or {}))
     birth.join_cgroup(cgroup)  # before the cgroup namespace is made: its root is where the process is then

@@ -170,7 +170,9 @@ DIED = json.dumps({"error": Failure("LauncherError", "the process that served th
 def become_clean() -> None:
     """Give this process the state that its children shall start from, so that none of them has to."""
     for number in range(1, NSIG):
-        if number not in (SIGKILL, SIGSTOP, SIGPIPE, SIGXFSZ, SIGCHLD, 32, 33):  # 32 and 33 are the C library's
+        if number in (32, 33):
+            kernel.default_action(number)
+        elif number not in (SIGKILL, SIGSTOP, SIGPIPE, SIGXFSZ, SIGCHLD):
             set_handler(number, SIG_DFL)
     set_handler(SIGCHLD, SIG_IGN)  # children reap themselves
     pthread_sigmask(SIG_SETMASK, ())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from _thread import get_native_id
 from time import CLOCK_BOOTTIME, clock_gettime
 
 TYPE_CHECKING = False
@@ -94,9 +93,14 @@ def _write(path: str, value: Any) -> None:
         os.close(fd)
 
 
+def _temporary(path: str) -> str:
+    """A name that nobody else uses. (A pid would not do: every container's first process is number 1.)"""
+    return f"{path}.{os.urandom(6).hex()}.tmp"
+
+
 def write_json(path: str, value: Any) -> None:
     """Replace the file in one step: a reader sees the old or the new. Not synced: these records end with the boot."""
-    temporary = f"{path}.{get_native_id()}.tmp"
+    temporary = _temporary(path)
     try:
         _write(temporary, value)
         os.rename(temporary, path)
@@ -110,7 +114,7 @@ def claim(bundle: str, record: dict[str, Any]) -> bool:
 
     link(2) fails when the name is taken, and shows the file whole or not at all.
     """
-    temporary = f"{bundle}/{SHIM}.{get_native_id()}.tmp"
+    temporary = _temporary(f"{bundle}/{SHIM}")
     _write(temporary, record)
     try:
         os.link(temporary, f"{bundle}/{SHIM}")

@@ -55,12 +55,13 @@ def run_shim(host: Host, message: Mapping[str, Any], fds: list[int], reply: int)
 
 
 class Shim:
-    __slots__ = ("bundle", "fds", "made", "message", "pid", "pidfd", "ring", "streams")
+    __slots__ = ("birth", "bundle", "fds", "made", "message", "pid", "pidfd", "ring", "streams")
 
     def __init__(self, message: Mapping[str, Any], fds: list[int]) -> None:
         self.message, self.fds = message, fds
         self.bundle: str = message["bundle"]
         self.pid = self.pidfd = 0
+        self.birth = Birth("", message.get("cgroupsPath") or "")
         self.streams: dict[int, LogStream] = {}
         self.ring: LogRing | None = None
         self.made: dict[str, Any] | None = None
@@ -69,13 +70,13 @@ class Shim:
     def start(self, host: Host) -> bytes:
         """Fork PID 1 and wait until it has become the command. Returns the reply. Raises Failure, OSError."""
         stdio, theirs = self._stdio()
-        guess = Birth("", self.message.get("cgroupsPath") or "")
-        lines = self._fork(host, stdio, guess)
+        lines = self._fork(host, stdio)
         if lines and lines[0].startswith(b"@"):  # the config asks for another place: it had not been read yet
             os.waitpid(self.pid, 0)
             self.pid = 0
-            guess.abandon()
-            lines = self._fork(host, stdio, Birth(*map(os.fsdecode, lines[0][1:].split(b"\0"))))
+            self.birth.abandon()
+            self.birth = Birth(*map(os.fsdecode, lines[0][1:].split(b"\0")))
+            lines = self._fork(host, stdio)
         for fd in theirs:
             os.close(fd)
         if len(lines) != 1 or not lines[0].startswith(b'{"ok"'):
@@ -84,14 +85,14 @@ class Shim:
         os.rename(f"{self.bundle}/{STARTING}", f"{self.bundle}/{STATE}")
         return lines[0]
 
-    def _fork(self, host: Host, stdio: tuple[int, int, int], birth: Birth) -> list[bytes]:
+    def _fork(self, host: Host, stdio: tuple[int, int, int]) -> list[bytes]:
         """Fork PID 1; returns what it reports until it has become the command, or has ended."""
         heard, report = os.pipe()
         shim = os.getpid()
-        self.pid = birth.fork()
+        self.pid = self.birth.fork()
         if self.pid == 0:
             os.close(heard)
-            become_init(host, self.message, birth=birth, shim=shim, stdio=stdio, report=report)
+            become_init(host, self.message, birth=self.birth, shim=shim, stdio=stdio, report=report)
         os.close(report)
         return listen(heard)
 
@@ -115,6 +116,8 @@ class Shim:
 
     def _failure(self, lines: list[bytes]) -> Failure:
         if not lines:
+            if self._claimed_by() not in (None, os.getpid()):  # and killed with the container that is in its cgroup
+                return Failure("AlreadyClaimed", f"{self.bundle} was claimed by another process")
             return Failure("CreateError", "the process that was to become the container was killed")
         said = json.loads(lines[-1])
         self.made = said["made"]
@@ -130,6 +133,7 @@ class Shim:
         try:
             if made.get("cgroup") and not Cgroup(made["cgroup"]).remove():
                 left.append(f"cgroup {made['cgroup']}")
+            self.birth.abandon()
             if made.get("root"):
                 os.rmdir(root_path(read_json(f"{self.bundle}/config.json") or {}, self.bundle))
         except OSError as error:
@@ -141,9 +145,12 @@ class Shim:
             failure.message += f" (left behind: {'; '.join(left)})"
         return failure
 
+    def _claimed_by(self) -> int | None:
+        return (read_json(f"{self.bundle}/{SHIM}") or {}).get("pid")
+
     def _guess(self) -> dict[str, Any]:
         """What there may be to undo after a child that could not say it."""
-        claimed = (read_json(f"{self.bundle}/{SHIM}") or {}).get("pid") == os.getpid()
+        claimed = self._claimed_by() == os.getpid()
         config = (claimed and read_json(f"{self.bundle}/config.json")) or {}
         return {"claim": claimed, "cgroup": (config.get("linux") or {}).get("cgroupsPath")}
 

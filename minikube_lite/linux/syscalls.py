@@ -41,7 +41,7 @@ PROC_SUPER_MAGIC = 0x9FA0
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _ARM = os.uname().machine == "aarch64"
-_PIVOT_ROOT, _KEYCTL = (41, 219) if _ARM else (155, 250)
+_PIVOT_ROOT, _KEYCTL, _RT_SIGACTION = (41, 219, 134) if _ARM else (155, 250, 13)
 _CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
 
@@ -69,6 +69,7 @@ _openat2 = _function("syscall", c_long, c_long, c_char_p, c_char_p, c_ulong)
 _pivot_root = _function("syscall", c_long, c_char_p, c_char_p)
 _close_range = _function("syscall", c_long, c_uint, c_uint, c_uint)
 _keyctl = _function("syscall", c_long, c_long, c_char_p)
+_rt_sigaction = _function("syscall", c_long, c_long, c_char_p, c_void_p, c_ulong)
 
 # A fork: its child has no other thread that could hold the interpreter lock, so the call must not let go of it.
 _syscall_locked = ctypes.PyDLL(None, use_errno=True).syscall
@@ -176,6 +177,12 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     data = b"".join((mask >> shift & 0xFFFFFFFF).to_bytes(4, "little") for shift in (0, 32) for mask in masks)
     if _capset(header, data) < 0:
         raise oserror("capset")
+
+
+def default_action(number: int) -> None:
+    """SIG_DFL for any signal, those too that the C library keeps for itself (32, 33) and so does not let one set."""
+    if _rt_sigaction(_RT_SIGACTION, number, bytes(32), None, 8) < 0:
+        raise oserror("rt_sigaction")
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
