@@ -90,7 +90,8 @@ class _Frame:
     """The key whose value comes next."""
     merging: bool = False
     """Whether the value that comes next is that of `<<`."""
-    merged: dict[str, tuple[int, Node]] | None = None
+    merged: set[str] | None = None
+    """Keys that came with `<<`."""
     size: int = 1
     height: int = 1
 
@@ -105,8 +106,11 @@ def compose(text: str) -> tuple[Node | None, list[Malformed]]:
     """The document's root (None where it has none, or cannot be read) and what is wrong with it."""
     escaped = "\\'" in text and _APOSTROPHE not in text and "\\P" not in text
     composer = _Composer(escaped)
+    given = text.replace("\\'", "\\P") if escaped else text
+    if not given.endswith("\n"):
+        given += "\n"  # as go-yaml does: a literal block at the end of a file has its line end
     try:
-        return composer.run(_parser(text.replace("\\'", "\\P") if escaped else text)), composer.malformed
+        return composer.run(_parser(given)), composer.malformed
     except _Stop as stop:
         return None, [*composer.malformed, stop.malformed]
     except yaml.reader.ReaderError as error:
@@ -201,10 +205,6 @@ class _Composer:
         frame = self._stack.pop()
         node = frame.node
         node.end = end
-        for key, (place, child) in (frame.merged or {}).items():
-            if node.keys is not None and key not in node.keys:
-                node.keys[key] = place
-                node.attach(key, child)
         self._add(node, frame.anchor, frame.size, frame.height)
 
     def _scalar(self, event: Any) -> None:
@@ -226,7 +226,9 @@ class _Composer:
             return self._stop(event, "a key may not be empty or null", "put it in quotes if it is meant")
         keys = frame.node.keys
         assert keys is not None
-        if key in keys:
+        if frame.merged and key in frame.merged:
+            frame.merged.discard(key)
+        elif key in keys:
             self.malformed.append(duplicate_key(key, start, keys[key], (*self._path(), key)))
         keys[key] = start
         frame.key = key
@@ -272,14 +274,17 @@ class _Composer:
             frame.node.attach(0, node)
 
     def _merge(self, frame: _Frame, node: Node) -> None:
-        """`<<`: what the mapping itself says holds, then the first that was merged (yaml.org/type/merge.html)."""
+        """`<<`: of several mappings the first one holds. As in go-yaml v2, later keys win over what was before them."""
         sources = node.children if isinstance(node.children, list) else [node]
-        merged = frame.merged if frame.merged is not None else {}
-        for source in sources:
+        merged = frame.merged if frame.merged is not None else set()
+        for source in reversed(sources):
             if not isinstance(source.children, dict) or source.keys is None:
                 raise _Stop(Malformed(node.start, "<< needs a mapping or a list of mappings", path=self._path()))
             for key, child in source.children.items():
-                merged.setdefault(key, (source.keys[key], child))
+                merged.add(key)
+                assert frame.node.keys is not None
+                frame.node.keys[key] = source.keys[key]
+                frame.node.attach(key, child)
         frame.merged = merged
 
     def _value(self, event: Any) -> Scalar:

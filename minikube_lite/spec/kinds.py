@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "v1": (
@@ -43,9 +44,9 @@ def is_pod(api_version: str, kind: str) -> bool:
     return api_version == "v1" and kind == "Pod"
 
 
-def is_list(api_version: str, kind: str, raw: object) -> bool:
+def is_list(kind: str, raw: dict[str, Any]) -> bool:
     """Whether the document only holds other documents: `List`, `PodList`, `DeploymentList` …"""
-    return kind.endswith("List") and isinstance(raw, dict) and isinstance(raw.get("items"), (list, type(None)))
+    return kind.endswith("List") and isinstance(raw.get("items"), (list, type(None)))
 
 
 def has_namespace(kind: str) -> bool:

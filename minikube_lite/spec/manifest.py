@@ -72,56 +72,61 @@ def read_manifest(data: bytes, source: str, *, default_namespace: str = "default
     documents: list[Document] = []
     first: dict[str, int] = {}
     for raw_document in raw_documents:
-        for document in _documents(raw_document, default_namespace):
-            documents.append(_claim(document, first, source))
+        for document, path in _documents(raw_document, default_namespace):
+            documents.append(_claim(document, first, raw_document, path))
     return Manifest(tuple(documents), tuple(problems))
 
 
-def _claim(document: Document, first: dict[str, int], source: str) -> Document:
+def _claim(document: Document, first: dict[str, int], raw_document: RawDocument, path: Path) -> Document:
     """Two pods of one name in one file: the first one keeps it."""
     if document.pod is None:
         return document
-    line = first.setdefault(document.key, document.line)
-    if line == document.line:
+    if document.key not in first:
+        first[document.key] = document.line
         return document
-    message = f'pod "{document.name}" is here twice, first on line {line}'
+    message = f'pod "{document.name}" is here twice, first on line {first[document.key]}'
     hint = "a pod needs a name of its own in its namespace"
-    problem = Problem(message, source, document.line, 1, "metadata.name", hint)
-    return replace(document, pod=None, problems=(problem,))
+    return replace(
+        document, pod=None, problems=(raw_document.problem(message, (*path, "metadata", "name"), hint=hint),)
+    )
 
 
-def _documents(document: RawDocument, default_namespace: str) -> Iterator[Document]:
-    """One raw document is one object, or a list of them, or nothing (`null`)."""
+def _documents(document: RawDocument, default_namespace: str) -> Iterator[tuple[Document, Path]]:
+    """One raw document is one object, or a list of them, or nothing (`null`). With each, the path to it."""
     raw = document.root.value if document.root is not None else None
     if raw is None and not document.problems:
         return
+    place: dict[str, Any] = {"start": document.start, "end": document.end}
     if not isinstance(raw, dict):
         problems = document.problems or (_not_an_object(document, raw),)
-        yield Document("", "", "", "", None, {}, problems, start=document.start, end=document.end, line=document.line)
+        yield Document("", "", "", "", None, {}, problems, line=document.line, **place), ()
         return
     kind, api_version = raw.get("kind"), raw.get("apiVersion")
-    if isinstance(kind, str) and isinstance(api_version, str) and kinds.is_list(api_version, kind, raw):
-        span = (document.start, document.end)
-        if document.problems:
-            whole = Document(kind, api_version, "", "", None, raw, document.problems)
-            yield replace(whole, start=span[0], end=span[1], line=document.line)
-            return
-        for number, item in enumerate(raw.get("items") or []):
-            path: Path = ("items", number)
-            start, end = _item_span(document, number)
-            if isinstance(item, dict):
-                # Items of a PodList need not say what they are.
-                given = (
-                    {"apiVersion": api_version, "kind": kind.removesuffix("List"), **item} if kind != "List" else item
-                )
-                found = _object(document, given, path, default_namespace)
-            else:
-                problem = document.problem(f"expected an object, found {shown(item)}", path)
-                found = Document("", "", "", "", None, {}, (problem,), line=problem.line)
-            yield replace(found, start=start, end=end, list_span=span)
+    if not (isinstance(kind, str) and isinstance(api_version, str) and kinds.is_list(kind, raw)):
+        yield replace(_object(document, raw, (), default_namespace), **place), ()
         return
-    found = _object(document, raw, (), default_namespace)
-    yield replace(found, start=document.start, end=document.end)
+    if document.problems:
+        yield Document(kind, api_version, "", "", None, raw, document.problems, line=document.line, **place), ()
+        return
+    for number, item in enumerate(raw.get("items") or []):
+        found = _item(document, number, item, default_namespace)
+        yield replace(found, list_span=(document.start, document.end)), ("items", number)
+
+
+def _item(document: RawDocument, number: int, item: Any, default_namespace: str) -> Document:
+    """One object of a List. Items of a PodList need not say what they are."""
+    assert document.root is not None
+    kind, api_version = document.root.value["kind"], document.root.value["apiVersion"]
+    path: Path = ("items", number)
+    if not isinstance(item, dict):
+        problem = document.problem(f"expected an object, found {shown(item)}", path)
+        found = Document("", "", "", "", None, {}, (problem,), line=problem.line)
+    else:
+        if kind != "List":
+            item = {"apiVersion": api_version, "kind": kind.removesuffix("List"), **item}
+        found = _object(document, item, path, default_namespace)
+    start, end = _item_span(document, number)
+    return replace(found, start=start, end=end)
 
 
 def _not_an_object(document: RawDocument, raw: object) -> Problem:

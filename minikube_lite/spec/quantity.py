@@ -126,7 +126,7 @@ def _as_text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"expected a quantity such as 500m or 128Mi, found {value!r}")
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return str(int(value))  # Go marshals 1000.0 as 1000
+        return str(int(Decimal(repr(value))))  # Go marshals 1000.0 as 1000
     return str(value)
 
 

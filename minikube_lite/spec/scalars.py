@@ -7,6 +7,7 @@ kubectl reads with go-yaml v2 (sigs.k8s.io/yaml/goyaml.v2, resolve.go): YAML 1.1
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import lru_cache
 
 _WORDS: dict[str, bool | float | None] = {
@@ -19,6 +20,7 @@ _WORDS: dict[str, bool | float | None] = {
 }
 _INT = re.compile(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_LONE_UNDERSCORE = re.compile(r"(?<![0-9])_|_(?![0-9])", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?", re.ASCII)
 _MAX_UINT64 = 2**64 - 1
 _MIN_INT64 = -(2**63)
@@ -40,6 +42,8 @@ def resolve(text: str) -> Scalar:
         number = _integer(match)
         if number is not None:
             return number
+    if first == "." and _LONE_UNDERSCORE.search(text):
+        return text
     if _FLOAT.fullmatch(plain) and not _DATE.fullmatch(text):
         return number_of_float(float(plain), text)
     return text
@@ -65,7 +69,7 @@ def number_of_float(number: float, text: str) -> Scalar:
     if number in (float("inf"), float("-inf")):
         return text
     if number.is_integer() and abs(number) < 1e21:
-        return int(number)
+        return int(Decimal(repr(number)))  # Go writes the shortest digits that say this float, then zeros
     return number
 
 

@@ -57,7 +57,7 @@ class RawDocument:
     def byte(self, offset: int) -> int:
         """The offset in the file, in bytes, of a character of `text`."""
         if self.text.isascii():
-            return self.text_start + offset
+            return self.text_start + min(offset, len(self.text))
         return self.text_start + len(self.text[:offset].encode())
 
     def find(self, path: Path) -> Node | None:
