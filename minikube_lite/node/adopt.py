@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from minikube_lite.linux import sandbox
+from minikube_lite.linux import cgroups, sandbox
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.node import records
 from minikube_lite.node.paths import Paths
@@ -55,6 +55,8 @@ async def _adopt_pod(record: PodRecord, runtime: Runtime, boot_id: str) -> PodRe
         ready = same_boot and await runtime.sandbox_ready(record)
         record = record.with_(sandbox=replace(sandbox_seen, ready=ready))
     for name, seen in record.observed.containers.items():
+        if seen.image == "pulling":  # whoever pulled died with the node
+            record = record.with_container(name, image="absent")
         bundle = record.bundles.get(name)
         if bundle is None:
             continue
@@ -84,9 +86,8 @@ def sweep(paths: Paths, pods: Pods) -> None:
     for name in root.children():
         if name.removeprefix("pod") not in known:
             log.warning("orphan_swept", cgroup=f"{paths.cgroup}/{name}")
-            orphan = Cgroup(f"{paths.cgroup}/{name}")
-            orphan.kill()
-            orphan.remove()
+            if not cgroups.sweep(f"{paths.cgroup}/{name}"):
+                log.warning("cgroup_left_behind", cgroup=f"{paths.cgroup}/{name}")
     for directory in (paths.run / "pods", paths.pods):
         for uid in os.listdir(directory) if directory.is_dir() else ():
             if uid not in known:

@@ -202,7 +202,8 @@ class Executor:
             return
         seen = record.container(container)
         if isinstance(outcome, ImageError):
-            failure = _next_failure(seen.image_failure, outcome.reason, outcome.message)
+            before = seen.image_failure if seen.image_reference == reference else None
+            failure = _next_failure(before, outcome.reason, outcome.message)
             changed = record.with_container(container, image="absent", image_reference=reference, image_failure=failure)
             self._pods.put(changed)
             self._report.warning(record, "Failed", f'Failed to pull image "{reference}": {outcome.message}', container)
@@ -261,7 +262,8 @@ class Executor:
                 self._pods.put(self._pods[key].with_container(name, create_failure=None))
                 self.container_exited(uid, name, bundle, replace(ended, started_wall=wall(), finished_wall=wall()))
                 return
-            failure = _next_failure(seen.create_failure, error.reason, error.message)
+            before = seen.create_failure if seen.hash == recorded.container(name).hash else None
+            failure = _next_failure(before, error.reason, error.message)
             back = self._pods[key].with_container(
                 name,
                 create_failure=failure,

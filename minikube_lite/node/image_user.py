@@ -9,26 +9,30 @@ import os
 
 from minikube_lite.core.oci import CannotRun
 from minikube_lite.images.store import Image
-from minikube_lite.spec.objects import Container, Pod, to_json
+from minikube_lite.spec.objects import Container, Pod, run_as
 
 
 def image_user(pod: Pod, container: Container, image: Image) -> tuple[int, int, tuple[int, ...]]:
     """(uid, gid, further gids). Raises CannotRun where a name is not in the image, or root runs where it must not."""
-    own = to_json(container).get("securityContext") or {}
-    shared = to_json(pod.spec).get("securityContext") or {}
-    wanted = {**shared, **own}
     uid, gid = _from_image(str(image.config.get("User") or ""), image)
-    if wanted.get("runAsUser") is not None:
-        uid = wanted["runAsUser"]
-        gid = 0
-    if wanted.get("runAsGroup") is not None:
-        gid = wanted["runAsGroup"]
-    if wanted.get("runAsNonRoot") and uid == 0:
+    wanted_uid, wanted_gid, groups = run_as(pod, container)
+    if wanted_uid is not None:
+        uid, gid = wanted_uid, 0
+    if wanted_gid is not None:
+        gid = wanted_gid
+    if uid == 0 and _must_not_be_root(pod, container):
         raise CannotRun(
             "CreateContainerConfigError",
             f"container has runAsNonRoot and image will run as root (pod: {pod.key}, container: {container.name})",
         )
-    return uid, gid, tuple(shared.get("supplementalGroups") or ())
+    return uid, gid, groups
+
+
+def _must_not_be_root(pod: Pod, container: Container) -> bool:
+    own, shared = container.security_context, pod.spec.security_context
+    if own is not None and own.run_as_non_root is not None:
+        return own.run_as_non_root
+    return shared is not None and bool(shared.run_as_non_root)
 
 
 def _from_image(user: str, image: Image) -> tuple[int, int]:

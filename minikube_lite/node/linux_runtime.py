@@ -469,7 +469,8 @@ def _settle(bundle: Path) -> None:
 def _kill_and_remove(cgroup: Cgroup) -> None:
     if cgroup.exists():
         cgroup.kill()
-        cgroup.remove()
+        if not cgroup.remove():
+            log.warning("cgroup_left_behind", cgroup=cgroup.path, hint="a process in it cannot be killed yet")
 
 
 def _words(error: Exception) -> str:

@@ -17,6 +17,8 @@ from minikube_lite.node.service import Json, ObjectList, ServiceError, WatchEven
 
 HISTORY = 4096
 """Changes that can be replayed to a watcher that names an old version."""
+BACKLOG = 10_000
+"""Changes that wait for a watcher which does not read; then its watch is ended as expired, and it must list again."""
 
 
 @dataclass(slots=True)
@@ -70,9 +72,13 @@ class ObjectStore:
         if len(self._history) == HISTORY:
             self._oldest = self._history[0].version
         self._history.append(_Change(self.version, kind, event))
+        slow = []
         for watcher in self._watchers:
             if _concerns(watcher, kind, event.object):
                 watcher.queue.put_nowait(event)
+                if watcher.queue.qsize() >= BACKLOG:
+                    slow.append(watcher)
+        self._watchers.difference_update(slow)
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         return self._objects.get(kind, {}).get(f"{namespace}/{name}")
@@ -99,6 +105,8 @@ class ObjectStore:
         self._watchers.add(watcher)
         try:
             while (event := await watcher.queue.get()) is not None:
+                if watcher.queue.qsize() >= BACKLOG:
+                    raise ServiceError(410, "Expired", "too many changes waited to be read")
                 yield event
         finally:
             self._watchers.discard(watcher)

@@ -105,7 +105,19 @@ async def test_without_inotify_the_directory_is_polled(tmp_path: Path, monkeypat
 
 
 def test_only_manifests_are_read_and_no_editors_files() -> None:
-    names = "a.yaml b.yml c.json .a.yaml.swp .hidden.yaml a.yaml~ #a.yaml# 4913 README.md a.yaml.bak yaml".split()
+    names = [
+        "a.yaml",
+        "b.yml",
+        "c.json",
+        ".a.yaml.swp",
+        ".hidden.yaml",
+        "a.yaml~",
+        "#a.yaml#",
+        "4913",
+        "README.md",
+        "a.yaml.bak",
+        "yaml",
+    ]
     assert [name for name in names if is_manifest_name(name)] == ["a.yaml", "b.yml", "c.json"]
 
 
