@@ -51,7 +51,8 @@ def describe_pod(pod: Json, events: list[Json], now: float) -> str:
     lines += volume_lines(spec.get("volumes") or [])
     lines.append(f"QoS Class:\t{status.get('qosClass', '')}")
     lines += _pairs("Node-Selectors", spec.get("nodeSelector"), "=")
-    lines += _list("Tolerations", sorted(_toleration(entry) for entry in spec.get("tolerations") or []))
+    tolerations = sorted(spec.get("tolerations") or [], key=lambda entry: str(entry.get("key") or ""))
+    lines += _list("Tolerations", [_toleration(entry) for entry in tolerations])
     text = "\n".join(lines)
     if not events:
         return align(f"{text}\nEvents:\t{NONE}\n")

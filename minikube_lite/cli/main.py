@@ -37,7 +37,7 @@ COMPLETE = "_MINIKUBE_LITE_COMPLETE"
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run a command line and exit."""
     if sys.stdout is None:  # closed by whoever started us
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as we live
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

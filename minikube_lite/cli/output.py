@@ -64,7 +64,7 @@ def _visible(char: str) -> str:
 
 
 def labels_text(labels: Json | None) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or NONE
+    return ",".join(sorted(f"{key}={value}" for key, value in (labels or {}).items())) or NONE
 
 
 class TableStyle:
@@ -105,7 +105,7 @@ def table_rows(definitions: list[Json], rows: Iterable[Json], style: TableStyle)
             text = cell(row["cells"][index])
             cells.append(style.prefix + text if definitions[index].get("format") == "name" else text)
         labels = metadata.get("labels") or {}
-        cells += [cell(labels.get(label, NONE)) for label in style.label_columns]
+        cells += [cell(labels.get(label)) for label in style.label_columns]
         if style.show_labels:
             cells.append(labels_text(labels))
         result.append(cells)

@@ -7,6 +7,7 @@ from minikube_lite.cli.errors import CliError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 class Kind:
@@ -71,6 +72,18 @@ def resources(words: Sequence[str]) -> list[tuple[Kind, str]]:
     types = ["pods"] if words[0] == "all" else words[0].split(",")
     kinds = [kind_of(type_name) for type_name in types if type_name]
     return [(kind, name) for kind in kinds for name in (list(words[1:]) or [""])]
+
+
+def first_container(pod: dict[str, Any], *, quiet: bool = False) -> str:
+    """The container that is meant where none is named; says so where there are others. "" where there is none."""
+    from minikube_lite.cli.session import warn
+
+    spec = pod.get("spec") or {}
+    names = [container["name"] for container in spec.get("containers") or []]
+    others = [f"{container['name']} (init)" for container in spec.get("initContainers") or []]
+    if len(names) + len(others) > 1 and not quiet:
+        warn(f'Defaulted container "{names[0]}" out of: {", ".join(names + others)}')
+    return names[0] if names else ""
 
 
 def pod_name(word: str) -> str:

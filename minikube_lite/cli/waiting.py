@@ -6,7 +6,7 @@ Every wait has a deadline on the monotonic clock; what the node says is taken as
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from minikube_lite.cli.client import Client, Events, WatchEnded
@@ -96,19 +96,19 @@ def _key(item: Json) -> Key:
 
 
 def until(
-    waiter: Waiter, keys: set[Key], done: Callable[[Key, Json | None], bool], deadline: float | None
+    waiter: Waiter, keys: Iterable[Key], done: Callable[[Key, Json | None], bool], deadline: float | None
 ) -> Iterator[Key]:
-    """Each of `keys` as soon as it is done; ends when all are, or at the deadline."""
-    left = set(keys)
-    for key in sorted(left):
+    """Each of `keys` as soon as it is done, in their order at first; ends when all are, or at the deadline."""
+    left = list(keys)
+    for key in list(left):
         if done(key, waiter.objects.get(key)):
-            left.discard(key)
+            left.remove(key)
             yield key
     if not left:
         return
     for news in waiter.news(deadline):
         if news in left and done(news, waiter.objects.get(news)):
-            left.discard(news)
+            left.remove(news)
             yield news
             if not left:
                 return

@@ -1,4 +1,4 @@
-"""A fake node behind the real API on a unix socket, served from a thread, and the CLI run against it in this process."""
+"""A fake node behind the real API on a unix socket, served from a thread; and the CLI, run in this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ServedNode:
         self._started.wait()
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         async with serve(self.fake, self.root / "run/api.sock", clock=lambda: NOW):
             self._started.set()
@@ -54,7 +54,7 @@ class ServedNode:
         async def act() -> T:
             return action()
 
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(act(), self.loop).result()
 
     def add(self, kind: Any, item: dict[str, Any]) -> None:
         self.do(lambda: self.fake.add(kind, item))
@@ -74,13 +74,13 @@ class ServedNode:
             action()
 
         if next_one:  # an earlier client may be on its way out
-            asyncio.run_coroutine_threadsafe(until(0), self._loop).result()
-        self._later = asyncio.run_coroutine_threadsafe(later(), self._loop)
+            asyncio.run_coroutine_threadsafe(until(0), self.loop).result()
+        self._later = asyncio.run_coroutine_threadsafe(later(), self.loop)
 
     def close(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+        with contextlib.suppress(RuntimeError):  # it has stopped, and its loop is closed
+            self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
 
 
 @dataclass(frozen=True)

@@ -110,15 +110,18 @@ def test_a_problem_is_told_with_its_place_and_does_not_hide_the_rest(
         ),
         (
             ["apply", "-f", "https://x/y.yaml"],
-            "error: https://x/y.yaml: manifests are not fetched from the network (try: curl -fsSL https://x/y.yaml | minikube-lite apply -f -)\n",
+            "error: https://x/y.yaml: manifests are not fetched from the network "
+            "(try: curl -fsSL https://x/y.yaml | minikube-lite apply -f -)\n",
         ),
         (
             ["apply", "pod.yaml"],
-            "error: Unexpected args: ['pod.yaml'] (a file is given with -f)\nSee 'minikube-lite apply --help' for usage.\n",
+            "error: Unexpected args: ['pod.yaml'] (a file is given with -f)\n"
+            "See 'minikube-lite apply --help' for usage.\n",
         ),
         (
             ["delete"],
-            "error: You must provide one or more resources by argument or filename.\nSee 'minikube-lite delete --help'.\n",
+            "error: You must provide one or more resources by argument or filename.\n"
+            "See 'minikube-lite delete --help'.\n",
         ),
         (["delete", "pods"], "error: resource(s) were provided, but no name was specified\n"),
         (["delete", "node", "box"], "error: only pods can be deleted, not nodes\n"),

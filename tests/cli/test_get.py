@@ -58,8 +58,8 @@ def test_wide_tables_show_where_a_pod_is(node: ServedNode, cli: Cli) -> None:
 
 def test_labels_can_be_columns(node: ServedNode, cli: Cli) -> None:
     assert cli("get", "pods", "--show-labels", "-L", "app,x.io/tier").lines == [
-        "NAME   READY   STATUS    RESTARTS   AGE   APP   TIER     LABELS",
-        "web    1/1     Running   0          5m    web   <none>   app=web",
+        "NAME   READY   STATUS    RESTARTS   AGE   APP   TIER   LABELS",
+        "web    1/1     Running   0          5m    web          app=web",
     ]
 
 
@@ -176,7 +176,8 @@ def test_rows_can_be_sorted_by_a_field(node: ServedNode, cli: Cli) -> None:
         ),
         (
             ["pods", "-o", "xml"],
-            'error: unable to match a printer suitable for the output format "xml", allowed formats are: custom-columns,json,jsonpath,jsonpath-as-json,name,wide,yaml',
+            'error: unable to match a printer suitable for the output format "xml", allowed formats are: '
+            "custom-columns,json,jsonpath,jsonpath-as-json,name,wide,yaml",
         ),
         (["pods", "-o", "jsonpath={.a"], "error: error parsing jsonpath {.a, unclosed action"),
         (

@@ -138,7 +138,7 @@ def _wait(session: Session, deletion: Deletion, timeout: float) -> None:
         return deleted.met(pod) or bool(replaced)
 
     with Waiter(session.client, POD, namespaces.pop() if len(namespaces) == 1 else None) as waiter:
-        left = set(deletion.gone) - set(until(waiter, set(deletion.gone), done, deadline_of(timeout or -1)))
+        left = set(deletion.gone) - set(until(waiter, deletion.gone, done, deadline_of(timeout or -1)))
     for key in sorted(left):
         deletion.failed = True
         warn(f"error: timed out waiting for the condition on pods/{key[1]}")

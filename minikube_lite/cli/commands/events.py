@@ -49,8 +49,7 @@ def run(
     if events or output:
         shower.show(events, single=False)
     elif not watch:
-        where = "" if all_namespaces else f" in {session.namespace} namespace."
-        warn(f"No events found{where}" if not options["for"] else f"No events found for {options['for']}.")
+        warn("No events found." if all_namespaces else f"No events found in {session.namespace} namespace.")
     if not watch:
         return 0
     changes = client.watch(
@@ -104,7 +103,7 @@ class _Shower:
             seen = f"{seen} (x{event['count']} over {since(event.get('firstTimestamp'), now)})"
         thing = f"{about.get('kind', '')}/{about.get('name', '')}"
         cells = [seen, event.get("type"), event.get("reason"), thing, str(event.get("message") or "").strip()]
-        return [about.get("namespace", "")] * self._namespaces + [cell(value) for value in cells]
+        return [event["metadata"].get("namespace", "")] * self._namespaces + [cell(value) for value in cells]
 
 
 COMMAND = Command(

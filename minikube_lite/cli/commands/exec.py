@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from minikube_lite.cli.errors import CliError, UsageError
+from minikube_lite.cli.errors import UsageError
 from minikube_lite.cli.params import Command, Option
-from minikube_lite.cli.resources import POD, pod_name
+from minikube_lite.cli.resources import POD, first_container, pod_name
 from minikube_lite.cli.session import Session, warn
 
 
@@ -25,22 +25,13 @@ def run(
         tty = False
     client = session.client
     if not container:
-        container = _default_container(client.get(POD.path(session.namespace, name)), quiet)
+        container = first_container(client.get(POD.path(session.namespace, name)), quiet=quiet)
     query = [("container", container), *(("command", word) for word in tail), ("stdout", "true")]
     query += [("stdin", "true")] if stdin else []
     query += [("tty", "true")] if tty else [("stderr", "true")]
     from minikube_lite.cli.streaming import Streams
 
     return Streams(client, POD.path(session.namespace, name) + "/exec", query, stdin=stdin, tty=tty).run()
-
-
-def _default_container(pod: dict[str, dict[str, list[dict[str, str]]]], quiet: bool) -> str:
-    names = [container["name"] for container in (pod.get("spec") or {}).get("containers") or []]
-    if not names:
-        raise CliError("the pod has no containers")
-    if len(names) > 1 and not quiet:
-        warn(f'Defaulted container "{names[0]}" out of: {", ".join(names)}')
-    return names[0]
 
 
 COMMAND = Command(

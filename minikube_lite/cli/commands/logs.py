@@ -10,7 +10,7 @@ from minikube_lite.cli.commands.get import SELECTOR
 from minikube_lite.cli.durations import duration, whole
 from minikube_lite.cli.errors import CliError, UsageError
 from minikube_lite.cli.params import Command, Option
-from minikube_lite.cli.resources import POD, pod_name
+from minikube_lite.cli.resources import POD, first_container, pod_name
 from minikube_lite.cli.session import Session, warn
 
 Json = dict[str, Any]
@@ -72,14 +72,9 @@ def run(session: Session, words: list[str], **options: Any) -> int:
 def _chosen(pod: Json, container: str, all_containers: bool) -> list[Log]:
     spec = pod.get("spec") or {}
     names = [item["name"] for key in ("initContainers", "containers") for item in spec.get(key) or []]
-    own = [item["name"] for item in spec.get("containers") or []]
     if all_containers:
         return [Log(pod, name) for name in names]
-    if container:
-        return [Log(pod, container)]
-    if len(names) > 1:
-        warn(f'Defaulted container "{own[0]}" out of: {", ".join(names)}')
-    return [Log(pod, own[0] if own else "")]
+    return [Log(pod, container or first_container(pod))]
 
 
 def _query(options: dict[str, Any], *, many: bool) -> list[tuple[str, str]]:

@@ -31,29 +31,32 @@ def run(
     kind = targets[0][0]
     if any(other is not kind for other, _ in targets):
         raise CliError("only one type of resource can be waited for")
-    names = {name for _, name in targets if name}
+    names = [name for _, name in targets if name]
     if not names and not selector and not all:
         raise CliError("resource(s) were provided, but no name was specified")
     namespace = None if all_namespaces else session.namespace
     deadline = deadline_of(timeout)
     with Waiter(session.client, kind, namespace, [("labelSelector", selector)]) as waiter:
-        keys = {(session.namespace if kind.namespaced else "", name) for name in names} or set(waiter.objects)
+        own = session.namespace if kind.namespaced else ""
+        keys = [(own, name) for name in dict.fromkeys(names)] or list(waiter.objects)
         if names and not wanted.gone and not isinstance(wanted, Created):
             _all_there(kind, keys, waiter)
         if not keys and not wanted.gone:
             raise CliError("no matching resources found")
+        if wanted.gone:
+            keys = [key for key in keys if key in waiter.objects]
         done: set[Key] = set()
         for key in until(waiter, keys, lambda key, item: wanted.met(item), deadline):
             done.add(key)
             say(f"{kind.singular}/{key[1]} condition met")
-    for key in sorted(keys - done):
+    for key in [key for key in keys if key not in done]:
         reason = f": {why_not_ready(waiter.objects.get(key))}" if kind is POD and not wanted.gone else ""
         warn(f"error: timed out waiting for the condition on {kind.plural}/{key[1]}{reason}")
-    return 0 if done == keys else 1
+    return 0 if len(done) == len(keys) else 1
 
 
-def _all_there(kind: Kind, keys: set[Key], waiter: Waiter) -> None:
-    for key in sorted(keys):
+def _all_there(kind: Kind, keys: list[Key], waiter: Waiter) -> None:
+    for key in keys:
         if key not in waiter.objects:
             raise ApiError(404, "NotFound", f'{kind.plural} "{key[1]}" not found')
 
