@@ -63,7 +63,10 @@ def _text(path: Path, value: str, rule: Callable[[str], str]) -> Iterator[Wrong]
 
 def _metadata(meta: ObjectMeta) -> Iterator[Wrong]:
     path: Path = ("metadata",)
-    if not meta.name:
+    if not meta.name and meta.generate_name:
+        message = "generateName is not enough: the directory is the database, so the pod needs a name that stays"
+        yield (*path, "generateName"), message, f"name: {meta.generate_name}1"
+    elif not meta.name:
         yield (*path, "name"), "Required value: name is required", ""
     else:
         yield from _text((*path, "name"), meta.name, names.dns_subdomain)

@@ -103,7 +103,7 @@ _OBJECT_META = (
     _field("namespace", "string", note="a DNS label; `default` where it is missing"),
     _field("labels", "{string}"),
     _field("annotations", "{string}"),
-    _field("generateName", "string", REFUSED, "the directory is the database, so a pod needs a name of its own"),
+    _field("generateName", "string", IGNORED, "refused where there is no `name`: the directory is the database"),
     _field("creationTimestamp", "string", IGNORED, "written by an API server"),
     _field("deletionGracePeriodSeconds", "int", IGNORED, "written by an API server"),
     _field("deletionTimestamp", "string", IGNORED, "written by an API server"),

@@ -16,6 +16,7 @@ from minikube_lite.spec.walk import Findings, walk
 from minikube_lite.spec.yaml import Path, RawDocument, shown
 
 _POD = parse_type("Pod")
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class PodResult:
 def read_pod(document: RawDocument, raw: dict[str, Any], prefix: Path, default_namespace: str) -> PodResult:
     """Read the Pod at `prefix` of a document. Problems carry the place of the field, or the nearest one around it."""
     findings = Findings()
-    clean = walk(raw, _POD, (), findings)
+    clean = walk(_without_token(raw, findings), _POD, (), findings)
     if findings.problems:
         problems = tuple(
             document.problem(message, prefix + path, key=key, hint=hint)
@@ -42,8 +43,6 @@ def read_pod(document: RawDocument, raw: dict[str, Any], prefix: Path, default_n
     metadata["namespace"] = metadata.get("namespace") or default_namespace
     clean["metadata"] = metadata
     clean.pop("status", None)
-    if not clean["spec"].get("restartPolicy"):
-        clean["spec"].pop("restartPolicy", None)
     try:
         pod = Pod.model_validate(clean)
     except ValidationError as error:
@@ -52,6 +51,28 @@ def read_pod(document: RawDocument, raw: dict[str, Any], prefix: Path, default_n
     if wrong:
         return PodResult(None, tuple(document.problem(words, prefix + path, hint=hint) for path, words, hint in wrong))
     return PodResult(pod, (), (*findings.warnings, *warn_pod(pod)), tuple(findings.ignored))
+
+
+def _without_token(raw: dict[str, Any], findings: Findings) -> dict[str, Any]:
+    """Without the mount of the service account's token, which an API server puts into every pod that it gives out."""
+    spec = raw.get("spec")
+    containers = spec.get("containers") if isinstance(spec, dict) else None
+    if not isinstance(containers, list):
+        return raw
+    kept = [_without_token_mount(container) for container in containers]
+    if kept == containers:
+        return raw
+    findings.warnings.append(f"{TOKEN_PATH} is not there: there are no service accounts")
+    return {**raw, "spec": {**raw["spec"], "containers": kept}}
+
+
+def _without_token_mount(container: Any) -> Any:
+    mounts = container.get("volumeMounts") if isinstance(container, dict) else None
+    if not isinstance(mounts, list) or not mounts:
+        return container
+    if any(not isinstance(mount, dict) or mount.get("mountPath") != TOKEN_PATH for mount in mounts):
+        return container
+    return {name: value for name, value in container.items() if name != "volumeMounts"}
 
 
 def _translated(document: RawDocument, prefix: Path, details: ErrorDetails) -> Problem:

@@ -125,9 +125,12 @@ def _as_text(value: object) -> str:
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"expected a quantity such as 500m or 128Mi, found {value!r}")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return str(int(Decimal(repr(value))))  # Go marshals 1000.0 as 1000
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    # encoding/json, floatEncoder: 1000.0 is 1000, and an exponent is written only for the very large and small.
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        return format(Decimal(repr(value)).normalize(), "f")
+    return re.sub("e([+-])0", r"e\1", repr(value))
 
 
 def _parse(text: str) -> tuple[int, str]:
@@ -136,7 +139,7 @@ def _parse(text: str) -> tuple[int, str]:
         return 0, text
     match = _SPLIT.fullmatch(text)
     if match is None or len(text) > MAX_EXPONENT:
-        raise ValueError(f"{_short(text)} is not a quantity: a number such as 0.5, 500m, 128Mi or 1e3 is needed")
+        raise ValueError(_not_a_quantity(text))
     sign, whole, fraction, suffix = match[1], match[2].lstrip("0"), match[3] or "", match[4]
     binary, exponent, notation = _interpret(text, suffix)
     digits = int((whole + fraction) or "0")
@@ -161,7 +164,7 @@ def _interpret(text: str, suffix: str) -> tuple[bool, int, str]:
         return True, _BINARY[suffix], "Ki"
     match = _EXPONENT.fullmatch(suffix)
     if match is None:
-        raise ValueError(_bad_suffix(text, suffix))
+        raise ValueError(_not_a_quantity(text))
     exponent = int(match[1])
     if abs(exponent) > MAX_EXPONENT:
         raise ValueError(f"{_short(text)} is out of range: the exponent may be at most {MAX_EXPONENT}")
@@ -202,10 +205,15 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def _bad_suffix(text: str, suffix: str) -> str:
-    likely = {name.lower(): name for name in (*_BINARY, "k")} | {"b": "", "kb": "k", "mb": "M", "gb": "G"}
-    guess = likely.get(suffix.lower())
-    number = text[: len(text) - len(suffix)]
-    hint = f"; did you mean {number}{guess}?" if guess is not None else ""
+def _not_a_quantity(text: str) -> str:
+    """Words for a person, with a guess at what was meant: `1GB` is a frequent one."""
+    match = re.match(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", text, re.ASCII)
+    if match is None:
+        return f"{_short(text)} is not a quantity: a number such as 0.5, 500m, 128Mi or 1e3 is needed"
+    suffix = text[match.end() :]
+    likely = {name.lower(): name for name in (*_BINARY, "k")} | {"b": "", "kb": "k", "mb": "M", "gb": "G", "tb": "T"}
+    likely |= {f"{name.lower()}b": name for name in _BINARY}
+    guess = likely.get(suffix.strip().lower())
+    hint = f"; did you mean {match[0]}{guess}?" if guess is not None else ""
     known = "n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or e and a number"
-    return f"{_short(text)} is not a quantity: {suffix!r} is not a suffix (there are {known}){hint}"
+    return f"{_short(text)} is not a quantity: {_short(suffix)} is not a suffix (there are {known}){hint}"

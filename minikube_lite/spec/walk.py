@@ -6,7 +6,7 @@ Hands on the document without nulls (a null is as good as nothing to Kubernetes)
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,19 +53,23 @@ def _object(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool
     if not isinstance(value, dict):
         findings.problem(path, f"expected a mapping, found {shown(value)}", _template_hint(value))
         return value
-    clean = {}
+    clean: dict[str, Any] = {}
+    meant = set()
     for name, item in value.items():
         entry = known.get(name)
         if entry is None:
-            findings.problem((*path, name), f'unknown field "{name}"', _did_you_mean(name, known), key=True)
-        elif item is not None:
+            guess = _guess(name, known)
+            meant.add(guess)
+            hint = f"did you mean `{guess}`?" if guess else ""
+            findings.problem((*path, name), f'unknown field "{name}"', hint, key=True)
+        elif item is not None and not (entry.one_of and item == ""):
             here = (*path, name)
             lost = _verdict(entry, item, here, findings, quiet)
             clean[name] = walk(item, entry.type, here, findings, quiet or lost)
             if entry.one_of and isinstance(item, str) and item and item not in entry.one_of:
                 findings.problem(here, *_unsupported(item, entry.one_of))
     for entry in known.values():
-        if entry.required and clean.get(entry.name) is None:
+        if entry.required and clean.get(entry.name) is None and entry.name not in meant:
             findings.problem((*path, entry.name), "Required value")
     return clean
 
@@ -116,17 +120,17 @@ def _map(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool) -
     }
 
 
-def _did_you_mean(name: str, known: dict[str, Field]) -> str:
+def _guess(name: str, known: Iterable[str]) -> str:
+    """What was meant by a name that is not known; "" where nothing is near."""
     by_lower = {entry.lower(): entry for entry in known}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
-    return f"did you mean `{by_lower[close[0]]}`?" if close else ""
+    return by_lower[close[0]] if close else ""
 
 
 def _unsupported(value: str, allowed: tuple[str, ...]) -> tuple[str, str]:
-    by_lower = {word.lower(): word for word in allowed}
-    close = difflib.get_close_matches(value.lower(), by_lower, n=1)
+    guess = _guess(value, allowed)
     words = ", ".join(f'"{word}"' for word in allowed)
-    hint = f"did you mean `{by_lower[close[0]]}`?" if close else ""
+    hint = f"did you mean `{guess}`?" if guess else ""
     return f'Unsupported value: "{value}": supported values: {words}', hint
 
 
