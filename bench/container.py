@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import select
 import shutil
 import subprocess
@@ -61,10 +62,14 @@ class Ours:
         begin = time.perf_counter()
         made = self._loop.run_until_complete(self._launcher.request("run", bundle=str(bundle), rootfs=[root]))
         started = time.perf_counter() - begin
-        shim = os.pidfd_open(made["shimPid"])
-        select.select([shim], [], [])
-        whole = time.perf_counter() - begin
-        os.close(shim)
+        try:
+            shim = os.pidfd_open(made["shimPid"])
+        except ProcessLookupError:  # it is done already
+            whole = time.perf_counter() - begin
+        else:
+            select.select([shim], [], [])
+            whole = time.perf_counter() - begin
+            os.close(shim)
         if made["mismatches"] or not (bundle / "exit.json").exists():
             raise RuntimeError(f"{bundle}: {made}")
         return started, whole
@@ -74,7 +79,8 @@ class Ours:
         self._loop.close()
 
 
-def measure(work: Path, rounds: int) -> Table:
+def measure(work: Path, rounds: int, pause: float) -> Table:
+    """`pause`: seconds between two runs, in which the kernel comes to rest. It matters: see the notes of the table."""
     lower = work / "lower"
     for name in ("bin", "proc", "sys", "dev", "etc"):
         (lower / name).mkdir(parents=True)
@@ -89,7 +95,9 @@ def measure(work: Path, rounds: int) -> Table:
     wholes: dict[str, list[float]] = {}
     try:
         for number in range(-3, rounds):  # the first three warm caches and do not count
-            for name in ("floor", "minikube-lite", *peers):
+            order = ["floor", "minikube-lite", *peers]
+            random.shuffle(order)
+            for name in order:
                 bundle, cgroup = work / f"{name}-{number}", f"{parent}/{name}-{number}"
                 for directory in ("rootfs", "upper", "work"):
                     (bundle / directory).mkdir(parents=True)
@@ -104,16 +112,18 @@ def measure(work: Path, rounds: int) -> Table:
                     if start is not None:
                         starts.setdefault(name, []).append(start)
                 shutil.rmtree(bundle)
+                time.sleep(pause)
     finally:
         for each in (floor, ours, *peers.values()):
             each.close()
         for mount in hierarchies():
             remove_empty(Path(mount) / parent)
     table = Table(
-        "One container: start, run, remove",
+        f"One container: start, run, remove ({'the machine at rest before each' if pause else 'back to back'})",
         ("", "start (to exec)", "spread", "whole", "spread", "× floor", "× minikube-lite"),
     )
-    for name, whole_times in wholes.items():
+    for name in ("floor", "minikube-lite", *peers):
+        whole_times = wholes[name]
         start_cells = spread(starts[name]) if name in starts else ("", "")
         table.rows.append(
             (
@@ -125,11 +135,16 @@ def measure(work: Path, rounds: int) -> Table:
             )
         )
     table.notes = [
-        f"{rounds} rounds, each runs every row once; medians, and the 10th to the 90th percentile. The same "
-        "`config.json` for all: six new namespaces, CPU and memory limits, device rules, Docker's capabilities, masked "
-        "paths. *Whole* ends when the cgroup is gone and the exit code is known. minikube-lite and the C program also "
-        "mount an overlay root and have a warm process to fork from; runc and crun are given a directory for a root, "
-        "and start as new processes, as they always do.",
+        f"{rounds} rounds, each runs every row once, in random order; medians, and the 10th to the 90th percentile. "
+        "The same `config.json` for all: six new namespaces, CPU and memory limits, device rules, Docker's "
+        "capabilities, masked paths. *Whole* ends when the cgroup is gone and the exit code is known. minikube-lite and"
+        " the C program also mount an overlay root and have a warm process to fork from; runc and crun are given a "
+        "directory for a root, and start as new processes, as they always do.",
+        f"{pause * 1000:.0f} ms between two runs: at rest, the first move of a process into a cgroup waits for an RCU "
+        "grace period (10 ms and more, whoever does it); only then is it cheap for a while."
+        if pause
+        else "No pause between two runs: each also waits for what the kernel still does for the one before it, such as "
+        "taking its network namespace down.",
         *(peer.note for peer in peers.values() if peer.note),
         *(f"{name}: not installed, not measured." for name in ("runc", "crun") if missing(name)),
     ]

@@ -56,7 +56,8 @@ def main() -> None:
 
 
 SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Table]] = {
-    "container": lambda work, options: container.measure(work, options.rounds),
+    "container": lambda work, options: container.measure(work, options.rounds, pause=0.05),
+    "back-to-back": lambda work, options: container.measure(work, options.rounds, pause=0),
     "pod": lambda work, options: pods.one_pod(work, max(5, options.rounds // 4)),
     "edit": lambda work, options: pods.edit(work, options.rounds),
     "many": lambda work, options: pods.many(work, options.pods),
