@@ -176,5 +176,10 @@ def write_config(bundle: Path, config: dict[str, Any]) -> None:
 
 
 def remove_empty(cgroup: Path) -> None:
-    """Remove a cgroup with all below it; one that is in use stays, and is told."""
-    subprocess.run(["find", cgroup, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=True)
+    """Remove a cgroup with all below it; given a moment, for a dying process still counts. One in use stays: told."""
+    for patience in range(20, -1, -1):
+        tell = subprocess.DEVNULL if patience else None
+        subprocess.run(["find", cgroup, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], stderr=tell, check=False)
+        if not cgroup.exists():
+            return
+        time.sleep(0.05)
