@@ -69,7 +69,7 @@ class Shim:
 
     def start(self, host: Host) -> bytes:
         """Fork PID 1 and wait until it has become the command. Returns the reply. Raises Failure, OSError."""
-        stdio, theirs = self._stdio()
+        stdio, theirs = self.open_stdio()
         lines = self._fork(host, stdio)
         if lines and lines[0].startswith(b"@"):  # the config asks for another place: it had not been read yet
             os.waitpid(self.pid, 0)
@@ -96,7 +96,7 @@ class Shim:
         os.close(report)
         return listen(heard)
 
-    def _stdio(self) -> tuple[tuple[int, int, int], list[int]]:
+    def open_stdio(self) -> tuple[tuple[int, int, int], list[int]]:
         """What the container gets as 0, 1, 2, and which descriptors the shim must close after the fork."""
         if self.fds:
             if len(self.fds) != 3:

@@ -194,10 +194,10 @@ def close_all_except(keep: set[int]) -> None:
     """Close every descriptor of this process but these."""
     first = 0
     for fd in sorted(keep):
-        if fd > first:
-            close_range(first, fd - 1)
+        if fd > first:  # os.closerange(0, 0) closes everything
+            os.closerange(first, fd)
         first = fd + 1
-    close_range(first)
+    os.closerange(first, 0x7FFFFFFF)  # close_range(2), where the C library has it
 
 
 def filesystem_type(fd: int) -> int:

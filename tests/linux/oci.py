@@ -88,7 +88,14 @@ class Box:
         """Start it, with this command if there is one; returns the launcher's reply."""
         if args:
             self.config["process"]["args"] = list(args)
+        self.write_config()
+        return await self.start(**fields)
+
+    def write_config(self) -> None:
         self.path("config.json").write_text(json.dumps(self.config))
+
+    async def start(self, **fields: Any) -> dict[str, Any]:
+        """Start it with the `config.json` that is there."""
         fields = {"rootfs": self.layers, "log": {"path": str(self.path("log")), **self.log_limits}} | fields
         self.started = await self.launcher.request("run", bundle=str(self.bundle), **fields)
         return self.started

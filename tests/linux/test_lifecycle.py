@@ -131,10 +131,11 @@ async def test_who_has_claimed_a_bundle_keeps_it(box: Box) -> None:
 
 async def test_of_many_requests_for_one_bundle_one_runs(box: Box) -> None:
     box.config["process"]["args"] = ["sh", "-c", "echo ran >> /ran; sleep 0.2"]
-    outcomes = await asyncio.gather(*(box.run() for _ in range(6)), return_exceptions=True)
+    box.write_config()
+    outcomes = await asyncio.gather(*(box.start() for _ in range(6)), return_exceptions=True)
     started = [each for each in outcomes if isinstance(each, dict)]
-    refused = [each.reason for each in outcomes if isinstance(each, LauncherError)]
-    assert (len(started), refused) == (1, ["AlreadyClaimed"] * 5)
+    refused = [(each.reason, each.message) for each in outcomes if isinstance(each, LauncherError)]
+    assert (len(started), refused) == (1, [("AlreadyClaimed", f"{box.bundle} was claimed by another process")] * 5)
     box.started = started[0]
     await box.ended()
     assert (box.path("upper") / "ran").read_text() == "ran\n"
