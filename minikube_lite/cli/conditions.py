@@ -133,29 +133,34 @@ def why_not_ready(pod: Json | None) -> str:
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         if container.get("ready"):
             continue
-        state = container.get("state") or {}
-        kind = next(iter(state), "")
-        about = state.get(kind) or {}
-        if kind == "running":
-            return f"container {container['name']} runs but is not ready"
-        text = _reason(about.get("reason"), about.get("message"))
-        if kind == "terminated":
-            text = _join(text, f"exit code {about.get('exitCode')}")
-        if not text:
-            continue
-        last = (container.get("lastState") or {}).get("terminated")
-        if last and kind == "waiting":
-            text = _join(text, f"last exit code {last.get('exitCode')}")
-        return f"container {container['name']}: {text}"
+        text = _why_container(container)
+        if text:
+            return f"container {container['name']} {text}"
     for entry in status.get("conditions") or []:
         if entry.get("status") == "False" and entry.get("message"):
             return _reason(entry.get("reason"), entry.get("message"))
     return f"its phase is {status.get('phase') or 'Unknown'}"
 
 
+def _why_container(container: Json) -> str:
+    state = container.get("state") or {}
+    if "running" in state:
+        return "runs but is not ready"
+    if "terminated" in state:
+        return "has ended: " + _ended(state["terminated"])
+    waiting = state.get("waiting") or {}
+    last = (container.get("lastState") or {}).get("terminated")
+    if last and waiting.get("reason") == "CrashLoopBackOff":  # its own message says when, not why
+        return "is in CrashLoopBackOff: " + _ended(last)
+    text = _reason(waiting.get("reason"), waiting.get("message"))
+    return f"waits: {text}" if text else ""
+
+
+def _ended(terminated: Json) -> str:
+    text = _reason(terminated.get("reason"), terminated.get("message"))
+    code = f"exit code {terminated.get('exitCode')}"
+    return f"{text} ({code})" if text else code
+
+
 def _reason(reason: Any, message: Any) -> str:
     return ": ".join(str(part) for part in (reason, message) if part)
-
-
-def _join(text: str, more: str) -> str:
-    return f"{text} ({more})" if text else more

@@ -205,7 +205,7 @@ def _terminal(wanted: bool) -> Iterator[None]:
     before = termios.tcgetattr(0)
     sys.stdout.flush()
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # unlike the default, what has been typed ahead is kept
         yield
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)

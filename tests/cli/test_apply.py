@@ -173,8 +173,8 @@ def test_apply_waits_until_the_pod_is_ready(node: ServedNode, cli: Cli, manifest
     assert (shown.code, shown.err) == (0, "")
     assert shown.lines == [
         "pod/db created",
-        "pod/db not ready: container app: ContainerCreating",
-        "pod/db not ready: container app: ErrImagePull: no such image",
+        "pod/db not ready: container app waits: ContainerCreating",
+        "pod/db not ready: container app waits: ErrImagePull: no such image",
         "pod/db ready",
     ]
 
@@ -191,7 +191,7 @@ def test_apply_gives_up_with_the_reason(node: ServedNode, cli: Cli, manifest: Pa
     shown = cli("apply", "-f", str(manifest), "--wait", "--timeout=300ms")
     assert shown.code == 1
     assert shown.err == (
-        "error: timed out after 0.3s waiting for pod/db to be ready: container app: ErrImagePull: no such image\n"
+        "error: timed out after 0.3s waiting for pod/db to be ready: container app waits: ErrImagePull: no such image\n"
     )
 
 

@@ -125,6 +125,13 @@ def test_keys_go_to_the_command_raw_and_interrupt_is_its_own(node: ServedNode, e
         assert terminal.restored
 
 
+def test_what_is_typed_ahead_is_not_lost(node: ServedNode, environment: dict[str, str]) -> None:
+    with Terminal("exec", "-it", "web", "--", "cat", environment=environment) as terminal:
+        terminal.type("early\n")
+        terminal.expect("early\r\nearly\r\n")  # echoed here, and by the other terminal or by cat
+        terminal.type("\x04")
+
+
 def test_the_terminal_is_given_back_when_the_node_goes(node: ServedNode, environment: dict[str, str]) -> None:
     with Terminal("exec", "-it", "web", "--", "sh", "-c", "echo on; sleep 60", environment=environment) as terminal:
         terminal.expect("on\r\n")

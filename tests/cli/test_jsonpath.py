@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minikube_lite.cli.jsonpath import JsonPath, JsonPathError, relaxed
 
@@ -138,3 +141,10 @@ def test_columns_may_leave_the_braces_out(path: str) -> None:
 def test_a_path_with_half_its_braces_is_refused(path: str) -> None:
     with pytest.raises(JsonPathError, match="unexpected path string"):
         relaxed(path)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="{}[]().*,:-?@$'\"\\\\ ab01=<>!rangeend\n", max_size=40))
+def test_whatever_the_template_it_gives_text_or_says_what_is_wrong(template: str) -> None:
+    with contextlib.suppress(JsonPathError):
+        JsonPath(template).text(POD)

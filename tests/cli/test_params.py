@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minikube_lite.cli.durations import duration, whole
 from minikube_lite.cli.errors import UsageError
@@ -104,3 +107,10 @@ def test_durations_are_gos(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a duration"):
         duration(text)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet="-=nitfdryrun tail", max_size=8), max_size=5), st.booleans())
+def test_whatever_is_typed_is_read_or_refused_with_a_reason(argv: list[str], tail: bool) -> None:
+    with contextlib.suppress(UsageError, HelpAsked):
+        parse("x", OPTIONS, argv, tail=tail)

@@ -70,12 +70,21 @@ def state(**changes: Any) -> dict[str, Any]:
     [
         (None, "it does not exist"),
         (make_pod(status={"reason": "InvalidManifest", "message": "line 3"}), "InvalidManifest: line 3"),
-        (state(state={"waiting": {"reason": "ErrImagePull", "message": "no"}}), "container app: ErrImagePull: no"),
         (
-            state(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": {"exitCode": 3}}),
-            "container app: CrashLoopBackOff (last exit code 3)",
+            state(state={"waiting": {"reason": "ErrImagePull", "message": "no"}}),
+            "container app waits: ErrImagePull: no",
         ),
-        (state(state={"terminated": {"reason": "Error", "exitCode": 1}}), "container app: Error (exit code 1)"),
+        (
+            state(
+                state={"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 2s"}},
+                lastState={"terminated": {"exitCode": 3, "reason": "Error", "message": "no configuration"}},
+            ),
+            "container app is in CrashLoopBackOff: Error: no configuration (exit code 3)",
+        ),
+        (
+            state(state={"terminated": {"reason": "Error", "exitCode": 1}}),
+            "container app has ended: Error (exit code 1)",
+        ),
         (state(state={"running": {"startedAt": "x"}}), "container app runs but is not ready"),
         (make_pod(status={"phase": "Pending", "containerStatuses": []}), "its phase is Pending"),
     ],
