@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 from watchdog.events import (
+    DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
@@ -37,29 +38,54 @@ POLL = 1.0
 UNSETTLED = 0.25
 """Seconds after which a file that was being written is looked at again."""
 
-News = Callable[[set[str] | None], None]
+COMES_AND_GOES: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+]
+"""All that is asked of inotify, and the end of a write: that a file is opened and read is no reason to wake up."""
+VOLUME_DATA = "..data"
+"""The symlink that a ConfigMap volume turns over to change all of its files at once (the kubelet's AtomicWriter)."""
 
 
 class _Handler(FileSystemEventHandler):
-    """Runs in watchdog's thread: names only, into the loop."""
+    """Runs in watchdog's thread: names only, into the loop. `path` is the directory, with no symlink in it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: News) -> None:
-        self._loop = loop
+    def __init__(self, path: str, tell: Callable[[set[str] | None], None], lost: Callable[[], None]) -> None:
+        self._path = path
         self._tell = tell
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if isinstance(event, DirDeletedEvent | DirMovedEvent):
-            self._say(None)
-        elif isinstance(event, FileMovedEvent):
-            self._say({_name(event.src_path), _name(event.dest_path)})
-        elif isinstance(event, FileClosedEvent | FileDeletedEvent | FileCreatedEvent):
-            self._say({_name(event.src_path)})
+        names = {_name(path) for path in (event.src_path, event.dest_path) if path}
+        if isinstance(event, DirDeletedEvent | DirMovedEvent) and os.fsdecode(event.src_path) == self._path:
+            self._call(self._lost)
+        elif VOLUME_DATA in names:
+            self._call(self._tell, None)
+        elif isinstance(event, FileClosedEvent | FileDeletedEvent | FileCreatedEvent | FileMovedEvent):
+            self._call(self._tell, names)
 
-    def _say(self, names: set[str] | None) -> None:
+    def _call(self, callback: Callable[..., None], *args: set[str] | None) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._tell, names)
+            self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:  # the loop closed while the thread was on its way: nobody listens any more
             return
+
+
+class _Around(_Handler):
+    """Watches the directory that the manifests directory stands in.
+
+    A directory that is renamed, or a symlink to it that is pointed elsewhere, says nothing itself: watchdog asks for
+    no IN_MOVE_SELF.
+    """
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if self._path in (os.fsdecode(event.src_path), os.fsdecode(event.dest_path)):
+            self._call(self._lost)
 
 
 def _name(path: str | bytes) -> str:
@@ -106,10 +132,11 @@ class DirectoryWatch:
         if identity is None:
             return
         observer = Observer()
-        observer.schedule(_Handler(asyncio.get_running_loop(), self.tell), str(self.path))
         try:
+            self._schedule(observer)
             observer.start()
         except OSError as error:  # ENOSPC: no watches left; EMFILE: no instances left (inotify(7))
+            observer.unschedule_all()
             if not self._complained:
                 log.warning(
                     "watch_unavailable",
@@ -121,6 +148,20 @@ class DirectoryWatch:
             return
         self._complained = False
         self._observer, self._identity = observer, identity
+
+    def _schedule(self, observer: BaseObserver) -> None:
+        """Watch what is in the directory, and whether it is still the one at the path."""
+        real = os.path.realpath(self.path)  # a symlink would be watched as such
+        handler = _Handler(real, self.tell, self._lost)
+        observer.schedule(handler, real, event_filter=[*COMES_AND_GOES, FileClosedEvent])
+        parent = os.path.realpath(self.path.parent)
+        around = _Around(os.path.join(parent, self.path.name), self.tell, self._lost)
+        observer.schedule(around, parent, event_filter=COMES_AND_GOES)
+
+    def _lost(self) -> None:
+        """What is watched is not what is at the path, even where it has the same inode number again."""
+        self._identity = None
+        self.tell(None)
 
     def _unwatch(self) -> None:
         if self._observer is not None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,9 +92,62 @@ async def test_a_directory_that_vanishes_is_news_and_is_watched_again_when_it_is
         await until(lambda: "new.yaml" in looks.names or looks.seen.count(None) > before + 1)
 
 
-async def test_without_inotify_the_directory_is_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoInotify:
-        def schedule(self, *_: object) -> None: ...
+async def test_a_directory_that_is_replaced_within_an_instant_is_watched_anew(tmp_path: Path) -> None:
+    directory = tmp_path / "manifests"
+    directory.mkdir()
+    async with watching(directory) as looks:
+        directory.rmdir()
+        directory.mkdir()  # often with the same inode number
+        await until(lambda: None in looks.seen)
+        (directory / "new.yaml").write_text("x")
+        await until(lambda: "new.yaml" in looks.names)
+
+
+async def test_a_symlink_to_a_directory_is_followed_and_its_turning_is_news(tmp_path: Path) -> None:
+    first, second, link = tmp_path / "first", tmp_path / "second", tmp_path / "manifests"
+    first.mkdir()
+    second.mkdir()
+    link.symlink_to(first)
+    async with watching(link) as looks:
+        (first / "a.yaml").write_text("x")
+        await until(lambda: "a.yaml" in looks.names)
+        (tmp_path / "new").symlink_to(second)
+        (tmp_path / "new").rename(link)
+        await until(lambda: None in looks.seen)
+        (second / "b.yaml").write_text("x")
+        await until(lambda: "b.yaml" in looks.names)
+
+
+async def test_a_config_map_volume_that_turns_over_is_news_of_every_file(tmp_path: Path) -> None:
+    for version in ("..1", "..2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "web.yaml").write_text(version)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "web.yaml").symlink_to("..data/web.yaml")
+    async with watching(tmp_path) as looks:
+        (tmp_path / "..data_tmp").symlink_to("..2")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        await until(lambda: None in looks.seen)
+
+
+async def test_reading_a_file_is_no_news(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("x")
+    async with watching(tmp_path) as looks:
+        (tmp_path / "a.yaml").read_text()
+        (tmp_path / "b.yaml").write_text("x")
+        await until(lambda: "b.yaml" in looks.names)
+        assert "a.yaml" not in looks.names
+
+
+@pytest.mark.parametrize("step", ["schedule", "start"])
+async def test_without_inotify_the_directory_is_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class NoInotify(watch.Observer):  # type: ignore[misc, name-defined]
+        def schedule(self, *args: Any, **options: Any) -> Any:
+            if step == "schedule":
+                raise OSError(24, "inotify instance limit reached")
+            return super().schedule(*args, **options)
 
         def start(self) -> None:
             raise OSError(28, "inotify watch limit reached")
