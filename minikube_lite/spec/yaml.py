@@ -125,7 +125,8 @@ def read_documents(data: bytes, source: str) -> tuple[list[RawDocument], list[Pr
             if len(documents) == MAX_DOCUMENTS:
                 where = document.position(0)
                 return documents, [Problem(f"the file holds more than {MAX_DOCUMENTS} documents", source, *where)]
-            documents.append(document)
+            if document.root is not None or document.problems:  # a byte order mark alone says nothing
+                documents.append(document)
     return documents, []
 
 

@@ -90,9 +90,21 @@ def test_a_wrong_suffix_is_answered_with_what_was_probably_meant(text: str, gues
 
 @pytest.mark.parametrize(
     ("number", "printed"),
-    [(1, "1"), (1000, "1k"), (0.5, "500m"), (1000.0, "1k"), (1e-10, "1e-9"), (1e300, "1e+300"), (Decimal("0.1"), "100m"),
-     (12345678901234567890123.0, "1.2345678901234568e+22"), (123456789012345680000.0, "123456789012345680k"), (0.00001, "10u"), (1e-9, "1e-9"), (0.0, "0")],
-)  # fmt: skip
+    [
+        (1, "1"),
+        (1000, "1k"),
+        (1000.0, "1k"),
+        (0.0, "0"),
+        (0.5, "500m"),
+        (0.00001, "10u"),
+        (1e-9, "1e-9"),
+        (1e-10, "1e-9"),
+        (1e300, "1e+300"),
+        (12345678901234567890123.0, "1.2345678901234568e+22"),
+        (123456789012345680000.0, "123456789012345680k"),
+        (Decimal("0.1"), "100m"),
+    ],
+)
 def test_a_bare_number_is_read_as_json_would_carry_it(number: float, printed: str) -> None:
     assert str(Quantity.parse(number)) == printed
 
