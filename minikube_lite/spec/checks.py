@@ -43,10 +43,13 @@ def check_pod(pod: Pod) -> Iterator[Wrong]:
 def warn_pod(pod: Pod) -> Iterator[str]:
     """What is allowed and still looks wrong."""
     for number, container in enumerate(pod.spec.containers):
+        limits = container.resources.limits
         for kind in ("limits", "requests"):
             for name, amount in getattr(container.resources, kind).items():
                 where = f"spec.containers[{number}].resources.{kind}[{name}]"
-                if name == "memory" and amount.nanos % 10**9 and kind in container.resources.model_fields_set:
+                if kind == "requests" and limits.get(name) is amount:
+                    continue
+                if name == "memory" and amount.nanos % 10**9:
                     yield f'{where}: fractional byte value "{amount}" is invalid, must be an integer'
                 elif name == "ephemeral-storage":
                     yield f"{where} is not supported yet: how much the container writes is not limited"

@@ -212,7 +212,7 @@ def _scalar_span(text: str, node: Node) -> tuple[int, int]:
 
 
 def _item_span(document: RawDocument, number: int) -> tuple[int, int]:
-    """Bytes of an item of a List: whole lines from its `- ` to the next in block style, else just its own text."""
+    """Bytes of an item of a List: whole lines in block style, with the comments above it; else just its own text."""
     items = document.find(("items",))
     assert items is not None
     assert isinstance(items.children, list)
@@ -221,11 +221,21 @@ def _item_span(document: RawDocument, number: int) -> tuple[int, int]:
     if text[begin : item.start].strip() != "-":
         return document.byte(item.start), document.byte(item.end)
     if number + 1 < len(items.children):
-        end = text.rfind("\n", 0, items.children[number + 1].start) + 1
+        end = _above_comments(text, text.rfind("\n", 0, items.children[number + 1].start) + 1)
     else:
         line_start = text.rfind("\n", 0, item.end) + 1
         end = line_start if not text[line_start : item.end].strip() else item.end
-    return document.byte(begin), document.byte(end)
+    return document.byte(_above_comments(text, begin)), document.byte(end)
+
+
+def _above_comments(text: str, line_start: int) -> int:
+    """The beginning of the comment lines that stand right above a line."""
+    while line_start > 0:
+        above = text.rfind("\n", 0, line_start - 1) + 1
+        if not text[above:line_start].lstrip().startswith("#"):
+            break
+        line_start = above
+    return line_start
 
 
 def without_document(data: bytes, index: int) -> bytes:
@@ -243,6 +253,8 @@ def without_document(data: bytes, index: int) -> bytes:
             return _without_item(data, documents, index)
         start, end = document.list_span
     rest = data[:start] + data[end:]
+    if start and data[end:].lstrip().startswith(b"%"):
+        rest = data[:start].rstrip() + b"\n...\n" + data[end:]  # a directive needs the end of a document before it
     return rest if read_documents(rest, "")[0] else b""
 
 

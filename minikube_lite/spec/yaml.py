@@ -75,8 +75,8 @@ class RawDocument:
             child = None if node is None else node.child(part)
             if node is None or child is None:
                 break
-            last = number == len(path) - 1
-            offset = node.keys[part] if key and last and isinstance(part, str) and node.keys else child.start
+            at_key = child.start == child.end or (key and number == len(path) - 1)  # a value left out has no place
+            offset = node.keys[part] if at_key and isinstance(part, str) and node.keys else child.start
             node = child
         return offset
 
