@@ -1,8 +1,9 @@
 """Watches the manifests directory. Called by `node.node`; hands on names of changed files, or None for "look at all".
 
 inotify through watchdog: a file counts when it was closed after writing, moved in, linked in or removed, not at each
-write. News is gathered for a few milliseconds, so that a hundred files dropped at once are one look. A slow rescan
-always runs, so that a lost event costs time and nothing else; without inotify the directory is polled.
+write. News that comes in quick succession is gathered for a few milliseconds, so that a hundred files dropped at once
+are few looks. A slow rescan always runs, so that a lost event costs time and nothing else; without inotify the
+directory is polled.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from watchdog.observers.api import BaseObserver
 log = structlog.get_logger(__name__)
 
 DEBOUNCE = 0.003
-"""Seconds that news is gathered for."""
+"""Seconds between two looks at the least: news that comes in between is gathered."""
 RESCAN = 30.0
 """Seconds between two slow rescans."""
 POLL = 1.0
@@ -100,6 +101,7 @@ class DirectoryWatch:
         self._look = look
         self._names: set[str] | None = set()
         self._pending: asyncio.TimerHandle | None = None
+        self._flushed = 0.0
         self._rescan: asyncio.TimerHandle | None = None
         self._observer: BaseObserver | None = None
         self._identity: tuple[int, int] | None = None
@@ -176,10 +178,13 @@ class DirectoryWatch:
         else:
             self._names |= names
         if self._pending is None:
-            self._pending = asyncio.get_running_loop().call_later(DEBOUNCE, self._flush)
+            loop = asyncio.get_running_loop()
+            # The first news after a quiet time is looked at right away; what follows on its heels is gathered.
+            self._pending = loop.call_at(max(loop.time(), self._flushed + DEBOUNCE), self._flush)
 
     def _flush(self) -> None:
         self._pending = None
+        self._flushed = asyncio.get_running_loop().time()
         names, self._names = self._names, set()
         if names is None:
             self._watch()
