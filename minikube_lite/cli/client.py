@@ -84,7 +84,7 @@ class Client:
                 pass  # the node may answer before it has read all (413): its answer is the better message
             response = Response(connection)
             if response.status >= 400:
-                raise ApiError.of(response.status, _json_or_none(response.read()))
+                raise ApiError.of(response.status, response.json_or_none())
             return response
         except BaseException:
             connection.close()
@@ -196,6 +196,17 @@ class Response:
         except ValueError:
             raise CliError("the node's answer is not JSON") from None
 
+    def json_or_none(self) -> Any:
+        data = self.read()
+        try:
+            return json.loads(data)
+        except ValueError:
+            return None
+
+    def rest(self) -> bytes:
+        """What has been read beyond the head, where no body follows (101 Switching Protocols)."""
+        return bytes(self._buffer)
+
     def fileno(self) -> int:
         """For select(2); what has been read ahead does not show there."""
         return self._connection.fileno()
@@ -234,10 +245,3 @@ class Events:
 
     def close(self) -> None:
         self._response.close()
-
-
-def _json_or_none(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None

@@ -58,7 +58,7 @@ class PathIs(Condition):
         self._value = value
 
     def met(self, pod: Json | None) -> bool:
-        from minikube_lite.cli.jsonpath import go_text
+        from minikube_lite.cli.jsonpath_steps import go_text
 
         found = self._path.values(pod) if pod is not None else []
         if self._value is None:

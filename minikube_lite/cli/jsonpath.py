@@ -7,14 +7,24 @@ expression gives a list of values, they are printed with a space between, and a 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from minikube_lite.cli.errors import CliError
-
-Step = Callable[[list[Any]], list[Any]]
+from minikube_lite.cli.jsonpath_steps import (
+    OPERATORS,
+    JsonPathError,
+    Step,
+    compare,
+    constant,
+    descendants,
+    field,
+    go_text,
+    index,
+    selecting,
+    slice_,
+    wildcard,
+)
 
 _SLICE = re.compile(r"^(-?\d*)(:-?\d*)?(:-?\d*)?$")
 _COMPARISON = re.compile(r"^([^!<>=]+)([!<>=]+)(.+?)$", re.DOTALL)
@@ -23,10 +33,6 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _WORD = re.compile(r"\w+")
 _FIELD = re.compile(r"(?:\\.|[^\s.,\[\]$@{}\\])*")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "0": "\0", "a": "\a", "b": "\b", "f": "\f"}
-
-
-class JsonPathError(CliError):
-    """A template that cannot be read, or not be applied to the object at hand."""
 
 
 def relaxed(expression: str) -> str:
@@ -38,18 +44,6 @@ def relaxed(expression: str) -> str:
             f"'{{.name1.name2}}', not '{expression}'"
         )
     return "{." + (found[1] or found[2]) + "}"
-
-
-def go_text(value: Any) -> str:
-    """A value as Go prints it: text as it is, objects and lists as compact JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (dict, list)):
-        text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-        return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")  # encoding/json's habit
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
-    return json.dumps(value)
 
 
 class JsonPath:
@@ -158,16 +152,16 @@ class _Expression:
                 steps += self._brackets()
             elif rest[:2] == "..":
                 self.position += 1 if rest[2:] not in ("", "[", "}", " ") else 2
-                steps.append(_descendants)
+                steps.append(descendants)
             elif char == ".":
                 self.position += 1
                 steps.append(self._field())
             elif char in " @$":
                 self.position += 1  # "the current object, just pass it"
             elif char in "\"'":
-                steps.append(_constant(self._quoted(char)))
+                steps.append(constant(self._quoted(char)))
             elif char in "+-" or char.isdigit():
-                steps.append(_constant(self._number()))
+                steps.append(constant(self._number()))
             elif char.isalnum() or char == "_":
                 self._identifier(steps)
             else:
@@ -182,12 +176,12 @@ class _Expression:
 
     def _field(self) -> Step:
         name = self._match(_FIELD)
-        return _wildcard if name == "*" else _field(re.sub(r"\\(.)", r"\1", name))
+        return wildcard if name == "*" else field(re.sub(r"\\(.)", r"\1", name))
 
     def _identifier(self, steps: list[Step]) -> None:
         word = self._match(_WORD)
         if word in ("true", "false"):
-            steps.append(_constant(word == "true"))
+            steps.append(constant(word == "true"))
         elif word in ("range", "end") and not steps:
             self.keyword = word
         else:
@@ -247,16 +241,16 @@ class _Expression:
 
     def _subscript(self, text: str) -> Step:
         if text == "*":
-            return _wildcard
+            return wildcard
         if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-            return _field(re.sub(r"\\(.)", r"\1", text[1:-1]))
+            return field(re.sub(r"\\(.)", r"\1", text[1:-1]))
         found = _SLICE.match(text)
         if found is None or not text:
             raise self._wrong(f"invalid array index {text}")
         if found[2] is None and found[3] is None:
-            return _index(int(found[1]) if found[1] not in ("", "-") else 0)
+            return index(int(found[1]) if found[1] not in ("", "-") else 0)
         start, stop, step = (int(part.lstrip(":")) if part and part != ":" else None for part in found.groups())
-        return _slice(start, stop, step)
+        return slice_(start, stop, step)
 
     def _filter(self) -> Step:
         start = end = self.position + 3
@@ -279,114 +273,12 @@ class _Expression:
         found = _COMPARISON.match(text)
         if found is None:
             wanted = self._within(text)
-            return _selecting(lambda item: bool(_walk(wanted, [item])))
-        operator = _OPERATORS.get(found[2])
+            return selecting(lambda item: bool(_walk(wanted, [item])))
+        operator = OPERATORS.get(found[2])
         if operator is None:
             raise self._wrong(f"unrecognized filter operator {found[2]}")
         left, right = self._within(found[1]), self._within(found[3])
-        return _selecting(lambda item: _compare(_walk(left, [item]), _walk(right, [item]), operator))
+        return selecting(lambda item: compare(_walk(left, [item]), _walk(right, [item]), operator))
 
     def _within(self, text: str) -> list[Step]:
         return _Expression(text, 0).read(closed=False)
-
-
-def _constant(value: Any) -> Step:
-    return lambda values: [value]
-
-
-def _field(name: str) -> Step:
-    if not name:
-        return lambda values: values
-    return lambda values: [value[name] for value in values if isinstance(value, dict) and name in value]
-
-
-def _children(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-
-
-def _wildcard(values: list[Any]) -> list[Any]:
-    return [child for value in values for child in _children(value)]
-
-
-def _descendants(values: list[Any]) -> list[Any]:
-    """Each object and list with something in it, from the outside in."""
-    result = []
-    for value in values:
-        if children := _children(value):
-            result += [value, *_descendants(children)]
-    return result
-
-
-def _lists(values: list[Any]) -> Iterator[list[Any]]:
-    for value in values:
-        if value is None:
-            continue
-        if not isinstance(value, list):
-            raise JsonPathError(f"error executing jsonpath: {go_text(value)[:80]} is not array or slice")
-        yield value
-
-
-def _out_of_bounds(index: int, length: int) -> JsonPathError:
-    return JsonPathError(f"error executing jsonpath: array index out of bounds: index {index}, length {length}")
-
-
-def _index(index: int) -> Step:
-    def step(values: list[Any]) -> list[Any]:
-        found = []
-        for value in _lists(values):
-            if not -len(value) <= index < len(value):
-                raise _out_of_bounds(index if index >= 0 else index + len(value), len(value))
-            found.append(value[index])
-        return found
-
-    return step
-
-
-def _slice(start: int | None, stop: int | None, step: int | None) -> Step:
-    def take(values: list[Any]) -> list[Any]:
-        found = []
-        for value in _lists(values):
-            length = len(value)
-            first = (start or 0) + (length if (start or 0) < 0 else 0)
-            last = length if stop is None else stop + (length if stop < 0 else 0)
-            if first == last:
-                continue
-            if not 0 <= first < length:
-                raise _out_of_bounds(first, length)
-            if not 0 <= last <= length:
-                raise _out_of_bounds(last - 1, length)
-            if first > last:
-                raise JsonPathError(
-                    f"error executing jsonpath: starting index {first} is greater than ending index {last}"
-                )
-            if step is not None and step <= 0:
-                raise JsonPathError(f"error executing jsonpath: step must be > 0, not {step}")
-            found += value[first : last : step or 1]
-        return found
-
-    return take
-
-
-def _selecting(wanted: Callable[[Any], bool]) -> Step:
-    return lambda values: [item for value in _lists(values) for item in value if wanted(item)]
-
-
-def _compare(left: list[Any], right: list[Any], operator: Callable[[Any, Any], bool]) -> bool:
-    if not left or not right:
-        return False
-    if len(left) > 1 or len(right) > 1:
-        raise JsonPathError("error executing jsonpath: can only compare one element at a time")
-    numbers = all(isinstance(side[0], (int, float)) and not isinstance(side[0], bool) for side in (left, right))
-    if not numbers and type(left[0]) is not type(right[0]):
-        raise JsonPathError("error executing jsonpath: incompatible types for comparison")
-    return operator(left[0], right[0])
-
-
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": lambda a, b: bool(a == b),
-    "!=": lambda a, b: bool(a != b),
-    "<": lambda a, b: bool(a < b),
-    "<=": lambda a, b: bool(a <= b),
-    ">": lambda a, b: bool(a > b),
-    ">=": lambda a, b: bool(a >= b),
-}

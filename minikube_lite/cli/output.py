@@ -177,6 +177,6 @@ def _column(spec: str) -> tuple[str, Any]:
 
 
 def _found(values: list[Any]) -> str:
-    from minikube_lite.cli.jsonpath import go_text
+    from minikube_lite.cli.jsonpath_steps import go_text
 
     return ",".join(NONE if value is None else go_text(value) for value in values) if values else NONE

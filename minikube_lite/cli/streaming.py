@@ -18,15 +18,10 @@ import tty
 from collections.abc import Iterator
 from typing import Any
 
-from websockets.client import ClientProtocol
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
-from websockets.protocol import Event
-from websockets.uri import parse_uri
-
-from minikube_lite.cli.client import Client, target
+from minikube_lite.cli.client import Client
 from minikube_lite.cli.errors import ApiError, CliError
 from minikube_lite.cli.session import warn
+from minikube_lite.cli.websocket import WebSocket
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
@@ -40,70 +35,31 @@ class Streams:
 
     def __init__(self, client: Client, path: str, query: list[tuple[str, str]], *, stdin: bool, tty: bool) -> None:
         self._client = client
-        self._target = target(path, query)
+        self._path = path
+        self._query = query
         self._stdin = stdin
         self._tty = tty
-        self._out = bytearray()
         self._status: dict[str, Any] | None = None
-        self._channel = -1
-        """Of the message that a continuation frame goes on with."""
-        self._early: list[Event] = []
-        """What came together with the answer to the handshake."""
-        self._over = False
 
     def run(self) -> int:
         """Until the command ends; gives its exit code. Raises ApiError where it could not be started."""
-        with self._client.connect() as connection:
-            self._socket = connection
-            self._shake_hands()
+        self._websocket = WebSocket.open(self._client, self._path, self._query, PROTOCOLS)
+        with self._websocket.connection as connection:
             connection.setblocking(False)
             with _terminal(self._tty), _wakeups() as wakeups:
                 if self._tty:
                     self._resize()
-                self._loop(wakeups)
+                self._loop(connection, wakeups)
         return self._exit_code()
 
-    def _shake_hands(self) -> None:
-        uri = parse_uri(f"ws://localhost{self._target}")
-        self._protocol = ClientProtocol(uri, subprotocols=PROTOCOLS, max_size=None)  # type: ignore[arg-type]
-        self._protocol.send_request(self._protocol.connect())
-        for data in self._protocol.data_to_send():
-            self._socket.sendall(data)
-        answer: Response | None = None
-        while answer is None:
-            data = self._socket.recv(65536)
-            self._protocol.receive_data(data) if data else self._protocol.receive_eof()
-            for event in self._protocol.events_received():
-                if isinstance(event, Response):
-                    answer = event
-                else:
-                    self._early.append(event)
-            if not data and answer is None:
-                raise CliError("the node closed the connection without an answer")
-        if self._protocol.handshake_exc is not None:
-            self._refused(answer, self._protocol.handshake_exc)
-
-    def _refused(self, answer: Response, error: Exception) -> None:
-        try:
-            body = json.loads(bytes(answer.body or b""))
-        except ValueError:
-            body = None
-        if answer.status_code >= 400:
-            raise ApiError.of(answer.status_code, body)
-        raise CliError(f"the node does not speak the protocol of exec: {error}")
-
-    def _loop(self, wakeups: int) -> None:
-        for event in self._early:
-            self._event(event)
-        stdin_open = self._stdin
-        stdin = 0
-        while not self._over:
-            for data in self._protocol.data_to_send():
-                self._out += data
-            readers = [self._socket.fileno(), wakeups]
-            if stdin_open and len(self._out) < HIGH_WATER:
+    def _loop(self, connection: socket.socket, wakeups: int) -> None:
+        websocket, stdin, stdin_open, open_ = self._websocket, 0, self._stdin, True
+        self._received(b"")  # what came together with the answer to the handshake
+        while open_ and not (websocket.closed and not websocket.out):
+            readers = [connection.fileno(), wakeups]
+            if stdin_open and len(websocket.out) < HIGH_WATER:
                 readers.append(stdin)
-            ready, writable, _ = select.select(readers, [self._socket] if self._out else [], [])
+            ready, writable, _ = select.select(readers, [connection] if websocket.out else [], [])
             if wakeups in ready and os.read(wakeups, 1024) and self._tty:
                 self._resize()
             if stdin in ready:
@@ -111,62 +67,46 @@ class Streams:
                 self._send(STDIN, data) if data else self._close_stdin()
                 stdin_open = bool(data)
             if writable:
-                self._flush()
-            if self._socket.fileno() in ready:
-                self._receive()
+                self._flush(connection)
+            if connection.fileno() in ready:
+                open_ = self._receive(connection)
 
-    def _flush(self) -> None:
+    def _flush(self, connection: socket.socket) -> None:
         try:
-            sent = self._socket.send(self._out)
+            sent = connection.send(self._websocket.out)
         except BlockingIOError:
             return
         except (BrokenPipeError, ConnectionResetError):
-            sent = len(self._out)  # nobody reads any more; what was said before that is still to be received
-        del self._out[:sent]
+            sent = len(self._websocket.out)  # nobody reads any more; what was said before that is still to come
+        del self._websocket.out[:sent]
 
-    def _receive(self) -> None:
+    def _receive(self, connection: socket.socket) -> bool:
+        """Take in what has come; False at the end of the connection."""
         try:
-            data = self._socket.recv(65536)
+            data = connection.recv(65536)
         except BlockingIOError:
-            return
+            return True
         except ConnectionResetError:
-            data = b""
-        self._protocol.receive_data(data) if data else self._protocol.receive_eof()
-        for event in self._protocol.events_received():
-            self._event(event)
-        self._over = self._over or not data
+            return False
+        self._received(data)
+        return bool(data)
 
-    def _event(self, frame: Event) -> None:
-        if not isinstance(frame, Frame):
-            return
-        if frame.opcode is Opcode.CLOSE:
-            self._over = True
-            for data in self._protocol.data_to_send():
-                with contextlib.suppress(OSError):
-                    self._socket.send(data)
-        if frame.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
-            return
-        payload = bytes(frame.data)
-        if frame.opcode is Opcode.CONT:
-            channel = self._channel
-        elif not payload:
-            return
-        else:
-            channel, payload = payload[0], payload[1:]
-            self._channel = channel
-        if channel == STDOUT:
-            _write(1, payload)
-        elif channel == STDERR:
-            _write(2, payload)
-        elif channel == ERROR and payload:
-            self._status = json.loads(payload)
+    def _received(self, data: bytes) -> None:
+        for message in self._websocket.feed(data):
+            channel, payload = message[:1], message[1:]
+            if channel == bytes((STDOUT,)):
+                _write(1, payload)
+            elif channel == bytes((STDERR,)):
+                _write(2, payload)
+            elif channel == bytes((ERROR,)) and payload:
+                self._status = json.loads(payload)
 
     def _send(self, channel: int, data: bytes) -> None:
-        self._protocol.send_binary(bytes([channel]) + data)
+        self._websocket.send(bytes((channel,)) + data)
 
     def _close_stdin(self) -> None:
-        if self._protocol.subprotocol == PROTOCOLS[0]:
-            self._protocol.send_binary(bytes([CLOSE, STDIN]))
+        if self._websocket.protocol == PROTOCOLS[0]:
+            self._send(CLOSE, bytes((STDIN,)))
 
     def _resize(self) -> None:
         try:

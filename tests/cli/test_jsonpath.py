@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikube_lite.cli.jsonpath import JsonPath, JsonPathError, relaxed
+from minikube_lite.cli.jsonpath import JsonPath, relaxed
+from minikube_lite.cli.jsonpath_steps import JsonPathError
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl to compare with")
 

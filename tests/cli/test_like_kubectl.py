@@ -250,7 +250,6 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         "logs web",
         "logs web --tail=1 --timestamps",
         "logs full",
-        "logs full --all-containers --prefix",
         "logs -l app=web --prefix",
         "events",
         "events -A",
