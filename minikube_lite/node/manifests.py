@@ -68,10 +68,21 @@ class ManifestFile:
         for document in self.documents:
             if document.problems:
                 blamed += len(document.problems)
-                if not (document.namespace and document.name):
+                if not (document.namespace and document.name) or any(map(_is_of_identity, document.problems)):
                     return None
                 names.add(f"{document.namespace}/{document.name}")
         return names if blamed >= len(self.problems) else None
+
+
+def _is_of_identity(problem: Problem) -> bool:
+    """Whether what is wrong leaves open which pod was meant."""
+    return problem.field.endswith(("metadata", "metadata.name", "metadata.namespace"))
+
+
+def _holds(held: Mapping[str, frozenset[str] | None], source: str, key: str) -> bool:
+    """Whether this file is broken in a way that keeps its pod as it was."""
+    names = held.get(source, frozenset())
+    return names is None or key in names
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +107,7 @@ class Snapshot:
         wanted = self.pods.get(key)
         if wanted is not None or accepted is None:
             return wanted
-        if self.lost:
-            return accepted
-        if accepted.source in self.held:
-            names = self.held[accepted.source]
-            if names is None or key in names:
-                return accepted
-        return None
+        return accepted if self.lost or _holds(self.held, accepted.source, key) else None
 
 
 class ManifestDirectory:
@@ -127,6 +132,7 @@ class ManifestDirectory:
         self.lost = ""
         for gone in self.files.keys() - set(names):
             del self.files[gone]
+        self.unsettled.intersection_update(names)
         return self.refresh(names)
 
     def refresh(self, names: Iterable[str]) -> Snapshot:
@@ -150,7 +156,7 @@ class ManifestDirectory:
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(0, "not a regular file")
             with path.open("rb", buffering=0) as file:
-                if known is not None and being_written(file.fileno()):
+                if being_written(file.fileno()):
                     self.unsettled.add(name)
                     return
                 data = file.read(MAX_SIZE + 1)
@@ -197,17 +203,14 @@ class ManifestDirectory:
             if file.problems:
                 names = file.broken_names
                 held[str(self.path / name)] = None if names is None else frozenset(names)
-                blamed: set[Problem] = set()
-                for document in file.documents:
-                    if document.problems and document.name and document.namespace:
-                        key = f"{document.namespace}/{document.name}"
-                        problems[key] = problems.get(key, ()) + document.problems
-                        blamed.update(document.problems)
-                rest = tuple(problem for problem in file.problems if problem not in blamed)
-                if rest:
-                    file_problems[name] = rest
+        for name in self.unsettled - self.files.keys():  # not read yet: what came from it (before a restart) stays
+            held[str(self.path / name)] = None
         for key, files in claims.items():
             owner = next((file for file in files if str(self.path / file.name) == self.owners.get(key)), files[0])
+            if str(self.path / owner.name) != self.owners.get(key) and _holds(held, self.owners.get(key, ""), key):
+                first, others = os.path.basename(self.owners[key]), ", ".join(file.name for file in files)
+                conflicts[key] = f"{first} and {others} both define pod {key}; {first} keeps it, though it is broken"
+                continue
             if len(files) > 1:
                 losers = ", ".join(file.name for file in files if file is not owner)
                 conflicts[key] = f"{owner.name} and {losers} both define pod {key}; {owner.name} keeps it"
@@ -218,8 +221,21 @@ class ManifestDirectory:
             self.owners[key] = source
             if document.warnings:
                 warnings[key] = document.warnings
+        for name, file in sorted(self.files.items()):
+            blamed: set[Problem] = set()
+            for document in file.documents:
+                key = document.key
+                if not (document.problems and document.name and document.namespace):
+                    continue
+                if key in pods and pods[key].source != str(self.path / name):
+                    continue  # the pod is another file's, and that one is in order
+                problems[key] = problems.get(key, ()) + document.problems
+                blamed.update(document.problems)
+            rest = tuple(problem for problem in file.problems if problem not in blamed)
+            if rest:
+                file_problems[name] = rest
         if not self.lost:
             for key in [key for key in self.owners if key not in pods and key not in problems]:
-                if self.owners[key] not in held:
+                if not _holds(held, self.owners[key], key):
                     del self.owners[key]
         return Snapshot(pods, problems, file_problems, warnings, conflicts, held, self.lost)

@@ -103,6 +103,7 @@ class DirectoryWatch:
         self._pending: asyncio.TimerHandle | None = None
         self._flushed = 0.0
         self._rescan: asyncio.TimerHandle | None = None
+        self._unsettled: asyncio.TimerHandle | None = None
         self._observer: BaseObserver | None = None
         self._identity: tuple[int, int] | None = None
         self._complained = False
@@ -191,15 +192,19 @@ class DirectoryWatch:
             if self._observer is None and self._rescan is not None:
                 self._rescan.cancel()
                 self._again()
-        if self._look(names):
-            asyncio.get_running_loop().call_later(UNSETTLED, self.tell, None)
+        if self._look(names) and self._unsettled is None:
+            self._unsettled = asyncio.get_running_loop().call_later(UNSETTLED, self._look_again)
+
+    def _look_again(self) -> None:
+        self._unsettled = None
+        self.tell(None)
 
     def stop(self) -> None:
         """Watch no more. Twice is as good as once."""
-        for timer in (self._pending, self._rescan):
+        for timer in (self._pending, self._rescan, self._unsettled):
             if timer is not None:
                 timer.cancel()
-        self._pending = self._rescan = None
+        self._pending = self._rescan = self._unsettled = None
         observer = self._observer
         self._unwatch()
         if observer is not None:
