@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -45,6 +46,12 @@ def quantities_as_kubectl_prints(texts: Iterable[str]) -> dict[str, str]:
     }
 
 
+def wrongly_typed(files: Sequence[bytes]) -> set[int]:
+    """Which of these hold a value of another type than Kubernetes gives the field."""
+    _, complaints = _run(files, "set", "image", "a=changed")
+    return {int(number) for number in re.findall(r'unable to decode ".*?([0-9]{5})\.yaml"', complaints)}
+
+
 def _run(files: Sequence[bytes], *command: str) -> tuple[list[dict[str, Any]], str]:
     assert KUBECTL is not None
     with tempfile.TemporaryDirectory() as directory:
@@ -75,4 +82,6 @@ def _unmarked(item: dict[str, Any]) -> dict[str, Any]:
     annotations = (item.get("metadata") or {}).get("annotations") or {}
     if annotations.pop(MARK, None) is not None and not annotations:
         del item["metadata"]["annotations"]
+        if not item["metadata"]:
+            del item["metadata"]
     return item
