@@ -150,6 +150,8 @@ class PodObserved:
     termination: Termination | None = None
     grace_override: float | None = None
     """Seconds of grace that `delete --grace-period` asked for."""
+    generation: int = 1
+    """Counts the changes of `pod.spec` since the pod was created (metadata.generation)."""
 
 
 @dataclass(frozen=True, slots=True)

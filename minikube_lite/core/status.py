@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from minikube_lite.core import backoff
+from minikube_lite.core import backoff, hashes
 from minikube_lite.core.model import ContainerObserved, Exit, Failure, PodObserved, Policy
 from minikube_lite.core.pod_object import pod_object
 from minikube_lite.core.printing import columns
@@ -32,6 +32,7 @@ def status(observed: PodObserved, now: float, policy: Policy) -> Json:
     statuses = [view.status() for view in views]
     phase = _phase(observed, statuses)
     result: Json = {
+        "observedGeneration": observed.generation if _is_current(observed) else observed.generation - 1,
         "phase": phase,
         "conditions": _conditions(observed, statuses, phase),
         "startTime": timestamp(observed.created_wall),
@@ -39,6 +40,20 @@ def status(observed: PodObserved, now: float, policy: Policy) -> Json:
         "qosClass": qos_class(observed.pod),
     }
     return result
+
+
+def _is_current(observed: PodObserved) -> bool:
+    """Whether what runs is what the accepted spec asks for: until then the status speaks of the generation before."""
+    wanted = {item.name: item for item in observed.pod.spec.containers}
+    for seen in observed.containers.values():
+        if seen.state != "running":
+            continue
+        item = wanted.get(seen.name)
+        if item is None or hashes.changed(seen.hash, hashes.container_hash(item, observed.pod)):
+            return False
+        if seen.resources != hashes.resources_hash(item):
+            return False
+    return True
 
 
 def _seen(observed: PodObserved, container: Container) -> ContainerObserved:

@@ -154,7 +154,8 @@ class Executor:
 
     def _accept(self, key: str, desired: PodDesired) -> None:
         record = self._pods[key]
-        self._pods.save(record.with_(pod=desired.pod, source=desired.source), spec=True)
+        generation = record.observed.generation + (desired.pod.spec != record.observed.pod.spec)
+        self._pods.save(record.with_(pod=desired.pod, source=desired.source, generation=generation), spec=True)
         log.info("pod_configured", pod=key, source=desired.source)
 
     async def _create_sandbox(self, key: str) -> None:

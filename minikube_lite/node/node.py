@@ -6,6 +6,7 @@ the queue; `node.execute` then looks at the whole pod.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -124,8 +125,11 @@ class Node:
     def _publish(self, key: str) -> None:
         self._publisher.publish(key, self._snapshot)
 
-    def _look(self, names: set[str] | None) -> bool:
-        """There is news of these files (None: any): take a new snapshot, and look at every pod that it may concern."""
+    def _look(self, names: set[str] | None, resync: bool = True) -> bool:
+        """There is news of these files (None: any): take a new snapshot, and look at every pod that it may concern.
+
+        `resync`: with news of any file, look at every pod there is, whether it seems concerned or not.
+        """
         before = self._snapshot
         self._snapshot = self._directory.rescan() if names is None else self._directory.refresh(names)
         self._report_manifests()
@@ -134,9 +138,12 @@ class Node:
         keys = before.pods.keys() | after.pods.keys() | before.problems.keys() | after.problems.keys()
         keys |= {record.key for record in self.pods}
         for key in sorted(keys):
-            if names is None or self._differs(key, before, after):
+            if self._differs(key, before, after):
+                self._publish(key)
                 self.queue.add(key)
-        if names is None:
+            elif names is None and resync:
+                self.queue.add(key)
+        if names is None and resync:
             self.queue.overdue()
             self.events.save()
         for namespace in {key.partition("/")[0] for key in keys} | {"default"}:
@@ -240,15 +247,24 @@ class Node:
     # -- writes ------------------------------------------------------------------------------------------------------
 
     async def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
-        self._look(None)  # decide on the directory as it is now, not as it was at the last news
+        self._look(None, resync=False)  # decide on the directory as it is now, not as it was at the last news
         self._writable()
         try:
             outcome = self._editor.apply(data, source=source, base_dir=base_dir, namespace=namespace, dry_run=dry_run)
         except OSError as error:
             raise _cannot_write(self.manifests, error) from error
         if not dry_run:
-            self._look(None)
+            self._look(None, resync=False)
+            await self._created(outcome)
         return outcome
+
+    async def _created(self, outcome: ApplyOutcome) -> None:
+        """Let the workers have a first look, so that who asks for a created pod next finds it."""
+        keys = [f"{item.namespace}/{item.name}" for item in outcome.items if item.result == "created"]
+        for _ in range(100):
+            if all(self.pods.get(key) is not None for key in keys):
+                return
+            await asyncio.sleep(0)
 
     async def delete_documents(
         self, data: bytes, *, source: str, namespace: str, grace: float | None, dry_run: bool
@@ -278,7 +294,7 @@ class Node:
         return ApplyOutcome(tuple(items), tuple(problems))
 
     async def delete_pod(self, namespace: str, name: str, grace: float | None, dry_run: bool = False) -> Json:
-        self._look(None)
+        self._look(None, resync=False)
         key = f"{namespace}/{name}"
         before = self.store.get("Pod", namespace, name)
         record = self.pods.get(key)
@@ -300,7 +316,7 @@ class Node:
             self._editor.delete(key)
         except OSError as error:
             raise _cannot_write(self.manifests, error) from error
-        self._look(None)
+        self._look(None, resync=False)
         self.queue.add(key)
         return before or _stub(namespace, name)
 

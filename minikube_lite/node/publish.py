@@ -15,6 +15,9 @@ from minikube_lite.node.pods import Pods
 from minikube_lite.node.service import Json
 from minikube_lite.node.store import ObjectStore
 
+MANIFEST = "node.minikube-lite/manifest"
+"""The annotation that names the file a pod comes from (as the kubelet's `kubernetes.io/config.source`)."""
+
 
 class Publisher:
     """Keeps the object store in step with the pods and the snapshot."""
@@ -40,7 +43,15 @@ class Publisher:
             return
         self._phantoms.pop(key, None)
         observed = record.observed
-        obj = status.pod_object(observed, status.status(observed, boottime(), self._policy), node_name=self._node)
+        wanted = snapshot.pods.get(key)
+        edited = wanted is not None and wanted.pod.spec != observed.pod.spec  # an edit that is not accepted yet
+        obj = status.pod_object(
+            observed,
+            status.status(observed, boottime(), self._policy),
+            node_name=self._node,
+            generation=observed.generation + edited,
+        )
+        obj["metadata"].setdefault("annotations", {})[MANIFEST] = observed.source
         if trouble is not None:
             reason, message = trouble
             conditions = obj["status"].setdefault("conditions", [])

@@ -28,8 +28,25 @@ def one(*containers: ContainerObserved, of: Any = POD, **changes: Any) -> PodObs
     return observed(of, *containers, **changes)
 
 
+@pytest.mark.parametrize(
+    ("edited", "generation"),
+    [
+        (pod(), 3),
+        (pod(container(command=["sleep", "1"])), 2),
+        (pod(container(resources={"limits": {"cpu": "1"}})), 2),
+        (pod(metadata={"labels": {"a": "b"}}), 3),
+        (pod(container(), container("second")), 3),
+        (pod(container("other")), 2),
+    ],
+    ids=["nothing", "command", "limit", "label", "one more", "another"],
+)
+def test_the_status_speaks_of_the_generation_that_runs(edited: Any, generation: int) -> None:
+    assert say(observed(edited, seen(POD), generation=3))["observedGeneration"] == generation
+
+
 def test_a_healthy_pod_is_told_in_full() -> None:
     assert say(observed()) == {
+        "observedGeneration": 1,
         "phase": "Running",
         "conditions": [
             {
