@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minikube_lite.linux.launcher import Host
 
 PINNABLE = ("network", "ipc", "uts")
+"""What `sandbox` makes. A shared PID namespace needs a process: the node starts it and pins `ns/pid` itself."""
 
 
 def run_sandbox(host: Host, message: Mapping[str, Any], fds: list[int], reply: int) -> None:
@@ -86,7 +87,7 @@ def remove_sandbox(directory: str, cgroup: str | None) -> None:
 
 def unmount_pins(directory: str) -> None:
     """Detach what a sandbox mounts, as often as it is mounted."""
-    own = {f"{directory}/shm", *(f"{directory}/ns/{FLAGS[kind][1]}" for kind in PINNABLE)}
+    own = {f"{directory}/shm", *(f"{directory}/ns/{FLAGS[kind][1]}" for kind in (*PINNABLE, "pid"))}
     for path in reversed(list(mounts_below(directory))):
         if path in own:
             kernel.umount2(path, kernel.MNT_DETACH)
