@@ -18,7 +18,7 @@ def configure(format: LogFormat, verbose: bool = False) -> None:
     if format == "json" or (format == "auto" and not tty):
         timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
         renderer = structlog.processors.JSONRenderer()
-        tail: list[Any] = [structlog.processors.format_exc_info, renderer]
+        tail: list[Any] = [_without_none, structlog.processors.format_exc_info, renderer]
     else:
         timestamper = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
         tail = [
