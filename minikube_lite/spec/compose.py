@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,10 @@ MAX_NODES = 100_000
 MAX_ALIASED = 100_000
 """Nodes that aliases may stand for in one document ("billion laughs")."""
 
+MAX_REPAIRS = 100
+"""Times that a text is read again for the sake of `\\'`."""
+
+_REST_OF_STRING = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 _TAG = "tag:yaml.org,2002:"
 _APOSTROPHE = "\u2029"
 """Stands for `\\'` while libyaml reads, which does not know that escape; go-yaml does."""
@@ -104,22 +109,40 @@ def duplicate_key(key: str, offset: int, earlier: int, path: tuple[str | int, ..
 
 def compose(text: str) -> tuple[Node | None, list[Malformed]]:
     """The document's root (None where it has none, or cannot be read) and what is wrong with it."""
-    escaped = "\\'" in text and _APOSTROPHE not in text and "\\P" not in text
-    composer = _Composer(escaped)
-    given = text.replace("\\'", "\\P") if escaped else text
-    if not given.endswith("\n"):
-        given += "\n"  # as go-yaml does: a literal block at the end of a file has its line end
-    try:
-        return composer.run(_parser(given)), composer.malformed
-    except _Stop as stop:
-        return None, [*composer.malformed, stop.malformed]
-    except yaml.reader.ReaderError as error:
-        # The C reader counts bytes here, the pure one characters; the character itself tells.
-        character = error.character if isinstance(error.character, int) else ord(error.character[:1] or "\0")
-        offset = max(text.find(chr(character)), 0)
-        return None, [Malformed(offset, f"the control character U+{character:04X} is not allowed in YAML")]
-    except yaml.MarkedYAMLError as error:
-        return None, [*composer.malformed, _syntax(error, text)]
+    given = text if text.endswith("\n") else text + "\n"  # as go-yaml: a literal block at a file's end has its line end
+    composer = _Composer(escaped=False)
+    for _ in range(MAX_REPAIRS):
+        try:
+            return composer.run(_parser(given)), composer.malformed
+        except _Stop as stop:
+            return None, [*composer.malformed, stop.malformed]
+        except yaml.reader.ReaderError as error:
+            # The C reader counts bytes here, the pure one characters; the character itself tells.
+            character = error.character if isinstance(error.character, int) else ord(error.character[:1] or "\0")
+            offset = max(text.find(chr(character)), 0)
+            return None, [Malformed(offset, f"the control character U+{character:04X} is not allowed in YAML")]
+        except yaml.MarkedYAMLError as error:
+            repaired = _without_apostrophe_escapes(error, given)
+            if repaired == given or _APOSTROPHE in text or "\\P" in text:
+                return None, [*composer.malformed, _syntax(error, text)]
+            given = repaired
+            composer = _Composer(escaped=True)
+    return None, [
+        Malformed(0, "too many strings with \\' in them", "in double quotes an apostrophe needs no backslash")
+    ]
+
+
+def _without_apostrophe_escapes(error: yaml.MarkedYAMLError, text: str) -> str:
+    """The text with each `\\'` of the double-quoted string that libyaml stopped in as `\\P`, which is as long."""
+    mark = error.problem_mark
+    if mark is None or "unknown escape character" not in (error.problem or ""):
+        return text
+    start = next((at for at in (mark.index, mark.index - 1) if text.startswith("\\'", at)), -1)
+    closing = _REST_OF_STRING.match(text, max(start, 0))
+    if start < 0 or closing is None:
+        return text
+    inside = re.sub(r"\\(.)", lambda match: "\\P" if match[1] == "'" else match[0], closing[0], flags=re.DOTALL)
+    return text[:start] + inside + text[closing.end() :]
 
 
 def _parser(text: str) -> Callable[[], Any]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from typing import Any
 
 from minikube_lite.spec import kinds
 from minikube_lite.spec.compose import Node
+from minikube_lite.spec.dump import dump_yaml
 from minikube_lite.spec.objects import Pod
 from minikube_lite.spec.pods import read_pod
 from minikube_lite.spec.problems import Problem
@@ -272,10 +274,6 @@ def _without_item(data: bytes, documents: tuple[Document, ...], index: int) -> b
 
 
 def _list_without(data: bytes, position: int) -> bytes:
-    import json
-
-    import yaml
-
     root = read_documents(data, "")[0][0].root
     assert root is not None
     raw = dict(root.value)
@@ -283,4 +281,4 @@ def _list_without(data: bytes, position: int) -> bytes:
     if data.lstrip().startswith(b"{"):
         return json.dumps(raw, indent=2, ensure_ascii=False).encode() + b"\n"
     marker = b"---\n" if data.startswith(b"---") else b""
-    return marker + yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()
+    return marker + dump_yaml(raw).encode()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikube_lite.spec import compose as compose_module
+from minikube_lite.spec.dump import dump_yaml
 from minikube_lite.spec.yaml import MAX_DOCUMENTS, MAX_SIZE, RawDocument, dotted, read_documents
 from tests.spec.kubectl import needs_kubectl, objects
 
@@ -78,6 +79,8 @@ SCALARS: list[tuple[str, Any]] = [
     ("2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z"),
     ("=", "="),
     ("<<", "<<"),
+    ("'C:\\'", "C:\\"),
+    ("[\"\\'a\\'\", '\\', \"\\'\"]", ["'a'", "\\", "'"]),
     ("'5'", "5"),
     ('"yes"', "yes"),
     ("it's", "it's"),
@@ -380,12 +383,9 @@ def test_any_bytes_become_documents_or_problems_and_never_an_exception(data: byt
         assert problem.line <= data.count(b"\n") + 1
 
 
+PLAIN = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8)
 JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8),
+    PLAIN | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
@@ -398,6 +398,25 @@ def test_json_is_read_as_json(values: list[dict[str, Any]], indented: bool) -> N
     found, problems = read_documents(text.encode(), "")
     assert problems == []
     assert [item.root.value if item.root else None for item in found] == values
+
+
+STRINGS = st.one_of(
+    st.text(max_size=12), st.sampled_from([text for text, _ in SCALARS]), st.sampled_from(["a\nb\n", "a\n"])
+)
+
+
+@given(
+    st.recursive(
+        STRINGS | PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3)
+    )
+)
+@settings(deadline=None)
+def test_what_is_dumped_reads_back_as_the_same_data(data: Any) -> None:
+    text = dump_yaml({"v": data})
+    document = one(text)
+    assert document.problems == ()
+    assert document.root is not None
+    assert json.loads(json.dumps(document.root.value)) == json.loads(json.dumps({"v": data})), text
 
 
 @needs_kubectl
