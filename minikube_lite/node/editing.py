@@ -7,27 +7,34 @@ fsynced, renamed), so a reader sees the old or the new.
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import secrets
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from minikube_lite.node.manifests import ManifestDirectory
+from minikube_lite.node.manifests import ManifestDirectory, being_written
 from minikube_lite.node.service import ApplyItem, ApplyOutcome
 from minikube_lite.spec.manifest import Document, read_manifest, without_document
+from minikube_lite.spec.objects import Pod
 from minikube_lite.spec.problems import InvalidManifest, Problem
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all, and durably. Raises OSError, and then nothing has changed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".new-{secrets.token_hex(8)}")  # short: a name may have 255 bytes, and no more
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
-            os.chmod(temporary, path.stat().st_mode & 0o7777)
+            status = path.stat()
+            os.chown(temporary, status.st_uid, status.st_gid)
+            os.chmod(temporary, status.st_mode & 0o7777)
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
@@ -81,67 +88,98 @@ class Editor:
             manifest = read_manifest(data, source, default_namespace=namespace)
         except InvalidManifest as error:
             return ApplyOutcome(problems=error.problems)
-        items = []
+        items: list[ApplyItem] = []
         problems = list(manifest.problems)
         for document in manifest.documents:
-            problems += [problem for problem in document.problems if problem not in problems]
-            if document.problems:
+            found = document.problems or namespace_problems(document, namespace, source)
+            problems += [problem for problem in found if problem not in problems]
+            if found:
                 continue
             if document.pod is None:
                 items.append(
                     ApplyItem(document.kind, document.namespace, document.name, "skipped", (), document.skipped)
                 )
                 continue
-            items.append(self._apply_one(data, document, base_dir, dry_run))
+            try:
+                items.append(self._apply_one(data, document, base_dir, dry_run))
+            except OSError as error:
+                if not any(item.result in ("created", "configured") for item in items):
+                    raise
+                message = f"cannot write {document.name} to {self._directory.path}: {error.strerror}"
+                problems.append(Problem(message, source, document.line))
         return ApplyOutcome(tuple(items), tuple(problems))
 
     def _apply_one(self, data: bytes, document: Document, base_dir: str, dry_run: bool) -> ApplyItem:
         assert document.pod is not None
         pod = document.pod
-        text = self._text(data, document, base_dir)
+        text, wanted = self._text(data, document, base_dir)
         place = self.find(pod.key)
         meta = pod.metadata
 
-        def item(result: str) -> ApplyItem:
-            return ApplyItem("Pod", meta.namespace, meta.name, result, document.warnings)  # type: ignore[arg-type]
+        def item(result: Literal["created", "configured", "unchanged"]) -> ApplyItem:
+            return ApplyItem("Pod", meta.namespace, meta.name, result, document.warnings)
 
         if place is None:
             if not dry_run:
-                replace_file(self._new_path(meta.namespace, meta.name), text)
+                self._write(pod.key, self._new_path(meta.namespace, meta.name), text)
             return item("created")
-        file = self._directory.files[place.file]
-        present = file.documents[place.index]
-        fresh = read_manifest(text, document.name).documents
-        if present.pod is not None and fresh and fresh[0].pod == present.pod:
+        present = self._directory.files[place.file].documents[place.index]
+        if present.pod is not None and present.pod == wanted:
             return item("unchanged")
         if not dry_run:
-            rest = file.data[: present.start], file.data[present.end :]
-            if _alone(rest[0]) and _alone(rest[1]):
-                replace_file(self._directory.path / place.file, text)
-            else:
-                rest_data = without_document(file.data, place.index)
-                replace_file(self._directory.path / place.file, _join(rest_data, text))
+            self._settled(place.file)
+            self._write(pod.key, self._directory.path / place.file, self._replaced(place, text))
         return item("configured")
 
-    def _text(self, data: bytes, document: Document, base_dir: str) -> bytes:
+    def _write(self, key: str, path: Path, data: bytes) -> None:
+        """Who applies a pod says where it is from now on, whatever another file says of it."""
+        replace_file(path, data)
+        self._directory.owners[key] = str(path)
+        self._directory.refresh([path.name])
+
+    def _settled(self, name: str) -> None:
+        """What somebody is writing just now must not be lost. Raises OSError."""
+        with (self._directory.path / name).open("rb") as file:
+            if being_written(file.fileno()):
+                raise OSError(errno.EBUSY, f"{name} is open for writing in another program")
+
+    def _replaced(self, place: Place, text: bytes) -> bytes:
+        """The file with this text in the place of that document; the rest of it stays byte for byte."""
+        file = self._directory.files[place.file]
+        old = file.documents[place.index]
+        before, after = file.data[: old.start], file.data[old.end :]
+        if _alone(before) and _alone(after):
+            return text
+        if not old.in_list:
+            marker = b"---\n" if file.data[old.start :].startswith(b"---") else b""
+            data = before + marker + text + after
+            wanted = [document.raw for document in file.documents]
+            wanted[place.index] = read_manifest(text, "").documents[0].raw
+            if [document.raw for document in read_manifest(data, "").documents] == wanted:
+                return data
+        return _join(without_document(file.data, place.index), text)
+
+    def _text(self, data: bytes, document: Document, base_dir: str) -> tuple[bytes, Pod | None]:
         """The document as a file of its own: its own text where it stands alone, images as absolute paths."""
-        edits = []
-        for start, end, value in document.image_spans:
-            if value.startswith(("./", "../")) or value == ".":
-                absolute = os.path.normpath(os.path.join(base_dir, value))
-                edits.append((start, end, _quote(absolute)))
-        text = data[: document.end]
-        for start, end, new in sorted(edits, reverse=True):
-            text = text[:start] + new + text[end:]
-        text = text[document.start :].lstrip()
         explicit = document.raw.get("metadata", {}).get("namespace")
         if document.in_list or (not explicit and document.namespace != "default"):
             return self._rendered(document, base_dir)
+        moved = False
+        text = data[: document.end]
+        for start, end, value in sorted(document.image_spans, reverse=True):
+            if _is_relative(value):
+                moved = True
+                text = text[:start] + _quote(_absolute(value, base_dir)) + text[end:]
+        text = text[document.start :].lstrip()
         if text.startswith(b"---"):
             text = text[3:].lstrip(b" \t").lstrip(b"\r\n") if text[3:4] in (b"\n", b"\r", b" ") else text
-        return text.rstrip() + b"\n"
+        text = text.rstrip() + b"\n"
+        again = read_manifest(text, "").documents
+        if len(again) == 1 and again[0].key == document.key and (moved or again[0].pod == document.pod):
+            return text, again[0].pod
+        return self._rendered(document, base_dir)
 
-    def _rendered(self, document: Document, base_dir: str) -> bytes:
+    def _rendered(self, document: Document, base_dir: str) -> tuple[bytes, Pod | None]:
         """The document written anew, where its own text cannot stand alone (an item of a List, a namespace of `-n`)."""
         import yaml
 
@@ -149,20 +187,22 @@ class Editor:
         raw.setdefault("apiVersion", "v1")
         raw.setdefault("kind", "Pod")
         raw["metadata"] = {**raw.get("metadata", {}), "namespace": document.namespace}
-        spec = dict(raw.get("spec") or {})
-        containers = []
-        for container in spec.get("containers") or []:
-            image = container.get("image")
-            if isinstance(image, str) and (image.startswith(("./", "../")) or image == "."):
-                container = {**container, "image": os.path.normpath(os.path.join(base_dir, image))}
-            containers.append(container)
-        spec["containers"] = containers
-        raw["spec"] = spec
-        return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()
+        raw["spec"] = spec = dict(raw["spec"])
+        for group in ("initContainers", "containers"):
+            if spec.get(group):
+                spec[group] = [_with_absolute_image(container, base_dir) for container in spec[group]]
+        data = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()
+        again = read_manifest(data, "").documents
+        if len(again) == 1 and again[0].raw == raw:
+            return data, again[0].pod
+        data = json.dumps(raw, indent=2).encode() + b"\n"  # PyYAML and kubectl do not quote the same scalars
+        return data, read_manifest(data, "").documents[0].pod
 
     def _new_path(self, namespace: str, name: str) -> Path:
         """A file name that is not taken: `web.yaml`, or `ns_web.yaml` outside the default namespace."""
         stem = name if namespace == "default" else f"{namespace}_{name}"
+        if len(stem) > 200:  # with the suffix it has to fit into 255 bytes
+            stem = f"{stem[:190]}-{zlib.crc32(stem.encode()):08x}"
         path = self._directory.path / f"{stem}.yaml"
         number = 2
         while os.path.lexists(path):
@@ -175,6 +215,7 @@ class Editor:
         found = False
         while (place := self.find(key)) is not None:
             found = True
+            self._settled(place.file)
             file = self._directory.files[place.file]
             left = without_document(file.data, place.index)
             path = self._directory.path / place.file
@@ -199,13 +240,34 @@ def _join(before: bytes, document: bytes) -> bytes:
     return before + b"\n---\n" + document if before else document
 
 
+def _is_relative(image: str) -> bool:
+    """Whether `images` would read it as a path that begins at the manifest's directory."""
+    return image.startswith(("./", "../")) or image in (".", "..")
+
+
+def _absolute(image: str, base_dir: str) -> str:
+    """Not normalised beyond its beginning: what `..` means behind a symlink, the kernel decides."""
+    while image.startswith("./"):
+        image = image[2:].lstrip("/")
+    return os.path.join(base_dir, image) if image not in ("", ".") else base_dir
+
+
+def _with_absolute_image(container: dict[str, Any], base_dir: str) -> dict[str, Any]:
+    image = container.get("image")
+    if isinstance(image, str) and _is_relative(image):
+        return {**container, "image": _absolute(image, base_dir)}
+    return container
+
+
 def _quote(path: str) -> bytes:
     """A path as a YAML double-quoted scalar, which JSON's string is (YAML 1.2, section 1.3)."""
-    import json
-
     return json.dumps(path).encode()
 
 
-def not_found(key: str) -> Problem:
-    """A pod that is not in the directory."""
-    return Problem(f'pods "{key.partition("/")[2]}" not found')
+def namespace_problems(document: Document, namespace: str, source: str) -> tuple[Problem, ...]:
+    """As kubectl: who names a namespace means the objects of that one. `default` may just not have been named."""
+    explicit = document.raw.get("metadata", {}).get("namespace")
+    if document.pod is None or not explicit or namespace in ("default", explicit):
+        return ()
+    message = f'the namespace of the object "{explicit}" does not match the namespace "{namespace}"'
+    return (Problem(message, source, document.line, field="metadata.namespace", hint=f"use --namespace={explicit}"),)

@@ -307,12 +307,18 @@ class Node:
                 "Conflict",
                 f"{name} is not a pod but a broken manifest; mend or remove {self.manifests / name}",
             )
+        self._writable()
+        if record is not None and place is None and self._desired(key) is not None:
+            raise ServiceError(
+                409,
+                "Conflict",
+                f"{name} is kept as it was because its manifest is broken; mend or remove {record.observed.source}",
+            )
         if dry_run:
             return before or _stub(namespace, name)
-        self._writable()
-        if record is not None and grace is not None:
-            self._shorten(record, grace)
         try:
+            if record is not None and grace is not None:
+                self._shorten(record, grace)
             self._editor.delete(key)
         except OSError as error:
             raise _cannot_write(self.manifests, error) from error
@@ -322,6 +328,9 @@ class Node:
 
     def _shorten(self, record: PodRecord, grace: float) -> None:
         """Remember the grace that was asked for; a second delete may shorten what is under way, never lengthen it."""
+        before = record.observed.grace_override
+        if record.observed.termination is not None and before is not None:
+            grace = min(grace, before)
         self.pods.save(record.with_(grace_override=grace))
 
     def _writable(self) -> None:
