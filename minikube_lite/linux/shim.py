@@ -61,7 +61,7 @@ class Shim:
         self.message, self.fds = message, fds
         self.bundle: str = message["bundle"]
         self.pid = self.pidfd = 0
-        self.birth = Birth("", message.get("cgroupsPath") or "")
+        self.birth = Birth("", "")
         self.streams: dict[int, LogStream] = {}
         self.ring: LogRing | None = None
         self.made: dict[str, Any] | None = None
@@ -70,8 +70,9 @@ class Shim:
     def start(self, host: Host) -> bytes:
         """Fork PID 1 and wait until it has become the command. Returns the reply. Raises Failure, OSError."""
         stdio, theirs = self.open_stdio()
+        self.birth = Birth("", guess_cgroup(f"{self.bundle}/config.json"))
         lines = self._fork(host, stdio)
-        if lines and lines[0].startswith(b"@"):  # the config asks for another place: it had not been read yet
+        if lines and lines[0].startswith(b"@"):  # the config, once it was parsed, asks for another place
             os.waitpid(self.pid, 0)
             self.pid = 0
             self.birth.abandon()
@@ -222,3 +223,18 @@ class Shim:
                 return False
             stream.feed(data)
         return True
+
+
+def guess_cgroup(config: str) -> str:
+    """`linux.cgroupsPath` as it stands in the text, "" if it is not found: to parse it all would cost memory for good.
+
+    Only a guess, to be right nearly always: init parses the config, and says so if it reads otherwise.
+    """
+    try:
+        fd = os.open(config, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        text = os.read(fd, 1 << 20)
+        os.close(fd)
+    except OSError:
+        return ""  # init says what is wrong
+    found = text.partition(b'"cgroupsPath":')[2].split(b'"', 2)
+    return os.fsdecode(found[1]) if len(found) == 3 else ""
