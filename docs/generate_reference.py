@@ -13,7 +13,7 @@ TARGET = Path(__file__).with_name("manifest-reference.md")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from minikube_lite.spec import compose, yaml  # noqa: E402
-from minikube_lite.spec.fields import OBJECTS, Field, Verdict  # noqa: E402
+from minikube_lite.spec.fields import OBJECTS, PLACES, Field, Verdict  # noqa: E402
 
 LIMITS = (
     f"At most {yaml.MAX_SIZE >> 20} MiB and {yaml.MAX_DOCUMENTS:,} documents a file, {compose.MAX_NODES:,} values and "
@@ -54,36 +54,23 @@ lines.
 rounded up. A CPU limit is exact down to `1m`.
 """
 
-TITLES = {
-    "Pod": "Pod",
-    "ObjectMeta": "`metadata`",
-    "PodSpec": "`spec`",
-    "PodSecurityContext": "`spec.securityContext`",
-    "Container": "`spec.containers[]`",
-    "EnvVar": "`spec.containers[].env[]`",
-    "ContainerPort": "`spec.containers[].ports[]`",
-    "ResourceRequirements": "`spec.containers[].resources`",
-    "ContainerResizePolicy": "`spec.containers[].resizePolicy[]`",
-    "SecurityContext": "`spec.containers[].securityContext`",
-    "Capabilities": "`spec.containers[].securityContext.capabilities`",
-}
 ORDER = [Verdict.HONOURED, Verdict.NOT_YET, Verdict.REFUSED, Verdict.IGNORED]
 
 
 def reference() -> str:
     """The whole page."""
-    return HEAD + "".join(f"\n{line}" for name, title in TITLES.items() for line in _object(name, title)) + "\n"
+    return HEAD + "".join(f"\n{line}" for name in PLACES for line in _object(name)) + "\n"
 
 
-def _object(name: str, title: str) -> Iterator[str]:
-    yield f"## {title}"
+def _object(name: str) -> Iterator[str]:
+    yield f"## `{PLACES[name]}`" if PLACES[name] else "## Pod"
     yield ""
     yield "| field | type | | |"
     yield "|---|---|---|---|"
     fields = OBJECTS[name].values()
     for field in sorted(fields, key=lambda field: (ORDER.index(field.verdict), not field.required, field.name.lower())):
         yield f"| `{field.name}` | {field.type} | {field.verdict.value} | {_note(field)} |"
-    if name != list(TITLES)[-1]:
+    if name != list(PLACES)[-1]:
         yield ""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from minikube_lite.spec.malformed import Malformed, duplicate_key, syntax_error
 from minikube_lite.spec.scalars import Scalar, key_text, resolve
 
 MAX_DEPTH = 100
@@ -64,19 +65,6 @@ class Node:
             self.value.append(node.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """What is wrong with the text at `offset`. `{line}` in the message stands for the line of `earlier`."""
-
-    offset: int
-    message: str
-    hint: str = ""
-    path: tuple[str | int, ...] = ()
-    earlier: int | None = None
-    syntax: bool = False
-    """Whether the text could not be read at all, as with a template."""
-
-
 class _Stop(Exception):
     """Nothing more can be made of this document."""
 
@@ -101,12 +89,6 @@ class _Frame:
     height: int = 1
 
 
-def duplicate_key(key: str, offset: int, earlier: int, path: tuple[str | int, ...]) -> Malformed:
-    """Two equal keys: kubectl takes the last one silently, which is never what was meant."""
-    name = key.replace("{", "{{").replace("}", "}}")
-    return Malformed(offset, f'the key "{name}" is here twice, first on line {{line}}', "", path, earlier)
-
-
 def compose(text: str) -> tuple[Node | None, list[Malformed]]:
     """The document's root (None where it has none, or cannot be read) and what is wrong with it."""
     given = text if text.endswith("\n") else text + "\n"  # as go-yaml: a literal block at a file's end has its line end
@@ -124,7 +106,7 @@ def compose(text: str) -> tuple[Node | None, list[Malformed]]:
         except yaml.MarkedYAMLError as error:
             repaired = _without_apostrophe_escapes(error, given)
             if repaired == given or _APOSTROPHE in text or "\\P" in text:
-                return None, [*composer.malformed, _syntax(error, text)]
+                return None, [*composer.malformed, syntax_error(error, text)]
             given = repaired
             composer = _Composer(escaped=True)
     return None, [
@@ -342,40 +324,3 @@ class _Composer:
         if not isinstance(value, kinds[tag]) or (isinstance(value, bool) and tag != "bool"):
             self._stop(event, f'"{text}" cannot be read as !!{tag}')
         return value
-
-
-_WORDS = {
-    "mapping values are not allowed in this context": (
-        "a `:` cannot stand here",
-        "check the indentation; a value that holds `: ` needs quotes",
-    ),
-    "did not find expected key": ("expected a key here", "check the indentation of this line and of those above it"),
-    "did not find expected '-' indicator": ("expected a list item (`- …`) here", "check the indentation"),
-    "could not find expected ':'": ("expected a `:` after the key", "`key: value`, with a space after the colon"),
-    "found unexpected end of stream": ("the quote that opens here is never closed", ""),
-    "block sequence entries are not allowed in this context": (
-        "a list item (`- …`) cannot stand here",
-        "begin the list on a line of its own",
-    ),
-    "found unknown escape character": (
-        "this escape is not known inside double quotes",
-        "use single quotes, or \\\\ for a backslash",
-    ),
-    "did not find expected ',' or '}'": ("expected `,` or `}` here", "a value that holds { } [ ] , needs quotes"),
-    "did not find expected ',' or ']'": ("expected `,` or `]` here", "a value that holds { } [ ] , needs quotes"),
-}
-
-
-def _syntax(error: yaml.MarkedYAMLError, text: str) -> Malformed:
-    """libyaml's words into a person's."""
-    problem = error.problem or "this cannot be read"
-    mark = error.problem_mark or error.context_mark
-    if problem == "found unexpected end of stream" and error.context_mark is not None:
-        mark = error.context_mark
-    offset = mark.index if mark is not None else 0
-    if problem == "found character that cannot start any token" and offset < len(text):
-        if text[offset] == "\t":
-            return Malformed(offset, "a tab cannot indent YAML", "use spaces", syntax=True)
-        return Malformed(offset, f"a value cannot begin with {text[offset]}", "put it in quotes", syntax=True)
-    message, hint = _WORDS.get(problem, (f"{problem} {error.context or ''}".strip(), ""))
-    return Malformed(offset, message, hint, syntax=True)

@@ -302,6 +302,22 @@ OBJECTS: dict[str, dict[str, Field]] = {
 """Object name → field name → field. The objects inside fields that are not honoured come from `spec.nested`."""
 
 
+PLACES = {
+    "Pod": "",
+    "ObjectMeta": "metadata",
+    "PodSpec": "spec",
+    "PodSecurityContext": "spec.securityContext",
+    "Container": "spec.containers[]",
+    "EnvVar": "spec.containers[].env[]",
+    "ContainerPort": "spec.containers[].ports[]",
+    "ResourceRequirements": "spec.containers[].resources",
+    "ContainerResizePolicy": "spec.containers[].resizePolicy[]",
+    "SecurityContext": "spec.containers[].securityContext",
+    "Capabilities": "spec.containers[].securityContext.capabilities",
+}
+"""Where each object with a verdict of its own stands in a Pod."""
+
+
 def _read_nested() -> None:
     for paragraph in re.split(r"\n(?=\S)", NESTED.strip()):
         name, _, rest = paragraph.partition(":")

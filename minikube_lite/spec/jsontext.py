@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from minikube_lite.spec.compose import MAX_DEPTH, Malformed, Node, duplicate_key
+from minikube_lite.spec.compose import MAX_DEPTH, Node
+from minikube_lite.spec.malformed import Malformed, duplicate_key
 
 _DECODER = json.JSONDecoder(parse_constant=lambda name: _refuse(name))
 _BLANK = re.compile(r"[ \t\r\n]*")

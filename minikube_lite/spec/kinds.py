@@ -46,7 +46,8 @@ def is_pod(api_version: str, kind: str) -> bool:
 
 def is_list(kind: str, raw: dict[str, Any]) -> bool:
     """Whether the document only holds other documents: `List`, `PodList`, `DeploymentList` …"""
-    return kind.endswith("List") and isinstance(raw.get("items"), (list, type(None)))
+    known = kind == "List" or (kind.endswith("List") and kind.removesuffix("List") in _HOME)
+    return known and isinstance(raw.get("items"), (list, type(None)))
 
 
 def has_namespace(kind: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from minikube_lite.spec.fields import OBJECTS, Field, Type, Verdict
+from minikube_lite.spec.fields import OBJECTS, PLACES, Field, Type, Verdict
 from minikube_lite.spec.quantity import Quantity
 from minikube_lite.spec.yaml import Path, dotted, shown, template_in
 
@@ -60,7 +60,7 @@ def _object(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool
         if entry is None:
             guess = _guess(name, known)
             meant.add(guess)
-            hint = f"did you mean `{guess}`?" if guess else ""
+            hint = f"did you mean `{guess}`?" if guess else _misplaced(name)
             findings.problem((*path, name), f'unknown field "{name}"', hint, key=True)
         elif item is not None and not (entry.one_of and item == ""):
             here = (*path, name)
@@ -125,6 +125,14 @@ def _guess(name: str, known: Iterable[str]) -> str:
     by_lower = {entry.lower(): entry for entry in known}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
     return by_lower[close[0]] if close else ""
+
+
+def _misplaced(name: str) -> str:
+    """A field that stands at the wrong depth is the commonest slip of all."""
+    for kind in ("Container", "PodSpec", "ObjectMeta", "ResourceRequirements", "SecurityContext", "Capabilities"):
+        if name in OBJECTS[kind]:
+            return f"`{name}` is a field of {PLACES[kind]}: check the indentation"
+    return ""
 
 
 def _unsupported(value: str, allowed: tuple[str, ...]) -> tuple[str, str]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from minikube_lite.spec import jsontext
-from minikube_lite.spec.compose import Malformed, Node, compose
+from minikube_lite.spec.compose import Node, compose
+from minikube_lite.spec.malformed import Malformed
 from minikube_lite.spec.problems import Problem
 
 MAX_SIZE = 3 << 20

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minikube_lite.spec import pods
 from minikube_lite.spec.manifest import Document, Manifest, read_manifest, without_document
 from minikube_lite.spec.problems import Problem
 
@@ -381,6 +382,25 @@ WRONG = [
     ),
     ("  containers:", "\tcontainers:", 8, 1, "", "a tab cannot indent YAML", "use spaces"),
     ("name: web", "name: [web", 5, 9, "", "expected", ""),
+    (
+        "restartPolicy: Always",
+        "image: x",
+        21,
+        3,
+        "spec.image",
+        "unknown field",
+        "`image` is a field of spec.containers[]",
+    ),
+    (
+        "image:",
+        "imagePullSecrets: []\n      image:",
+        10,
+        7,
+        "spec.containers[0].imagePullSecrets",
+        "unknown field",
+        "`imagePullSecrets` is a field of spec: check",
+    ),
+    ("labels:", "containers:", 5, 3, "metadata.containers", "unknown field", "`containers` is a field of spec: check"),
     # What may not be lost silently.
     (
         "restartPolicy: Always",
@@ -694,6 +714,26 @@ def test_start_and_end_hold_the_whole_document_and_nothing_else() -> None:
     assert text[: first.end].endswith("Always\n")
     assert text[second.start : second.end] == f"---\n# of b\n{pod('b')}"
     assert (first.start, first.end, second.end, third.end) == (0, second.start, third.start, len(text))
+
+
+def test_an_error_that_only_the_models_find_is_put_into_plain_words_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "walk", lambda value, *rest: value)
+    wrong = {
+        "image: ./rootfs": ("imagee: ./rootfs", '10:7: spec.containers[0].imagee: unknown field "imagee"'),
+        '"8080"': ("8080", "14:18: spec.containers[0].env[0].value: must be a string, found the number 8080"),
+        "containerPort: 8080": (
+            "containerPort: a",
+            "16:26: spec.containers[0].ports[0].containerPort: expected an integer",
+        ),
+        "name: app\n      image": ("image", "9:7: spec.containers[0].name: Required value"),
+        "Always": ("Never5", "21:18: spec.restartPolicy: Unsupported value"),
+        "200m": ("2x", "19:16: spec.containers[0].resources.limits.cpu: '2x' is not a quantity"),
+        "[sh, -c]": ("sh", "11:16: spec.containers[0].command: expected a list"),
+        "labels:\n    app: web": ("labels: web", "5:11: metadata.labels: expected a mapping"),
+    }
+    for old, (new, words) in wrong.items():
+        problems = [str(problem) for problem in one(changed(old, new)).problems]
+        assert any(f"pod.yaml:{words}" in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize("text", ["", "# x\n", "---\n", "null\n", "--- ~\n"])
