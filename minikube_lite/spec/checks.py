@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from minikube_lite.spec import names
 from minikube_lite.spec.container import Container, ResourceRequirements
@@ -197,21 +198,15 @@ def _resource_name(name: str) -> tuple[str, str] | None:
 
 
 def _user(spec: PodSpec, container: Container, path: Path) -> Iterator[Wrong]:
-    """`runAsNonRoot` must not be lost: it holds only where the user is given as a number."""
+    """`runAsNonRoot` and user 0 together can never start; where the image gives the user, the node looks."""
     own, shared = container.security_context, spec.security_context
 
-    def effective(name: str) -> tuple[int | None, Path]:
-        if own is not None and getattr(own, name) is not None:
-            return getattr(own, name), (*path, "securityContext", name)
-        return getattr(shared, name, None), ("spec", "securityContext", name)
+    def effective(name: str) -> tuple[Any, Path]:
+        value = getattr(own, name, None)
+        if value is not None:
+            return value, (*path, "securityContext")
+        return getattr(shared, name, None), ("spec", "securityContext")
 
     non_root, where = effective("run_as_non_root")
-    if not non_root:
-        return
-    where = (*where[:-1], "runAsNonRoot")
-    user, _ = effective("run_as_user")
-    if user == 0:
-        yield where, "container's runAsUser breaks non-root policy", ""
-    elif user is None:
-        message = "not supported yet without runAsUser: the image's own user is not looked at, and may be root"
-        yield where, message, "set runAsUser to a number"
+    if non_root and effective("run_as_user")[0] == 0:
+        yield (*where, "runAsNonRoot"), "container's runAsUser breaks non-root policy", ""

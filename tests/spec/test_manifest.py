@@ -462,15 +462,6 @@ WRONG = [
     ),
     (
         "env:",
-        "securityContext: {runAsNonRoot: true}\n      env:",
-        12,
-        39,
-        "spec.containers[0].securityContext.runAsNonRoot",
-        "not supported yet without runAsUser",
-        "set runAsUser to a number",
-    ),
-    (
-        "env:",
         "securityContext: {runAsNonRoot: true, runAsUser: 0}\n      env:",
         12,
         39,
@@ -552,7 +543,8 @@ def test_so_is_one_of_a_container(new: str, field: str) -> None:
         "restartPolicy: ~",
         'restartPolicy: ""',
         "os: {name: linux}",
-        "securityContext: {runAsNonRoot: true, runAsUser: 1000, runAsGroup: 1000}",
+        "securityContext: {runAsNonRoot: true, runAsUser: 1000, runAsGroup: 1000, supplementalGroups: [5], fsGroup: 6}",
+        "securityContext: {runAsNonRoot: true, supplementalGroupsPolicy: Strict}",
     ],
 )
 def test_empty_and_harmless_values_are_passed_over_in_silence(new: str) -> None:
