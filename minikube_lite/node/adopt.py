@@ -12,13 +12,15 @@ from dataclasses import replace
 
 import structlog
 
+from minikube_lite.core.restart import UNKNOWN_EXIT
 from minikube_lite.linux import cgroups, sandbox
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.node import records
+from minikube_lite.node.clock import boottime, wall
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pods import Pods
 from minikube_lite.node.records import PodRecord
-from minikube_lite.node.runtime import Runtime
+from minikube_lite.node.runtime import RunState, Runtime, RuntimeFailure
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +62,13 @@ async def _adopt_pod(record: PodRecord, runtime: Runtime, boot_id: str) -> PodRe
         bundle = record.bundles.get(name)
         if bundle is None:
             continue
-        state = await runtime.inspect(record, name, bundle)
+        try:
+            state = await runtime.inspect(record, name, bundle)
+        except RuntimeFailure as error:  # neither running nor over: nobody watches over it, so it may not go on
+            log.warning("container_not_adopted", pod=record.key, container=name, error=error.message)
+            await runtime.kill(record, name)
+            lost = replace(UNKNOWN_EXIT, finished_at=boottime(), finished_wall=wall(), message=error.message)
+            state = RunState("exited", exit=lost)
         if state.running is not None:
             record = record.with_container(
                 name,

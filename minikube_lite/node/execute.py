@@ -232,6 +232,7 @@ class Executor:
             if isinstance(outcome, ImageError):
                 return
             image = outcome
+            record = self._pods[key]  # much may have happened meanwhile: another container may have exited
         spec = _spec(record, name)
         bundle = f"{action.restart_count}-{uuid.uuid4().hex[:8]}"
         seen = record.container(name)
@@ -262,6 +263,8 @@ class Executor:
                 ended = Exit(128, reason="StartError", message=error.message, started_at=now, finished_at=now)
                 self._pods.put(self._pods[key].with_container(name, create_failure=None))
                 self.container_exited(uid, name, bundle, replace(ended, started_wall=wall(), finished_wall=wall()))
+                self._pods.save(self._pods[key])  # no bundle remembers it
+                await self._forget_older(record, name, old_bundle, older_bundle)
                 return
             before = seen.create_failure if seen.hash == recorded.container(name).hash else None
             failure = _next_failure(before, error.reason, error.message)
@@ -293,10 +296,14 @@ class Executor:
         self._report.started(record, name, action, running.pid)
         for warning in running.warnings:
             self._report.warning(record, "NotEnforced", warning, name)
-        if old_bundle:
-            await self._runtime.forget_bundle(record, name, old_bundle, log=False)
-        if older_bundle:
-            await self._runtime.forget_bundle(record, name, older_bundle, log=True)
+        await self._forget_older(record, name, old_bundle, older_bundle)
+
+    async def _forget_older(self, record: PodRecord, name: str, old: str, older: str) -> None:
+        """Of the run before only the log is kept, of the one before that nothing."""
+        if old:
+            await self._runtime.forget_bundle(record, name, old, log=False)
+        if older:
+            await self._runtime.forget_bundle(record, name, older, log=True)
 
     def container_exited(self, uid: str, name: str, bundle: str, ended: Exit) -> None:
         """A run is over: remember how, and look at the pod again. Called by the runtime, in the loop."""
@@ -334,8 +341,9 @@ class Executor:
         record = self._pods[key]
         now = boottime()
         stop = record.container(container).stop or Stop(now, now, reason)
-        self._pods.put(record.with_container(container, stop=replace(stop, killed=True)))
+        self._pods.put(record.with_container(container, stop=stop))
         await self._runtime.kill(record, container)
+        self._pods.put(self._pods[key].with_container(container, stop=replace(stop, killed=True)))
 
     async def _update_resources(self, key: str, container: str) -> None:
         record = self._pods[key]
