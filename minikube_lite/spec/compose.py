@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from minikube_lite.spec.events import APOSTROPHE, MAX_REPAIRS, event_source, without_apostrophe_escapes
 from minikube_lite.spec.malformed import Malformed, duplicate_key, syntax_error
 from minikube_lite.spec.scalars import Scalar, key_text, resolve
 
@@ -26,13 +26,7 @@ MAX_NODES = 100_000
 MAX_ALIASED = 100_000
 """Nodes that aliases may stand for in one document ("billion laughs")."""
 
-MAX_REPAIRS = 100
-"""Times that a text is read again for the sake of `\\'`."""
-
-_REST_OF_STRING = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 _TAG = "tag:yaml.org,2002:"
-_APOSTROPHE = "\u2029"
-"""Stands for `\\'` while libyaml reads, which does not know that escape; go-yaml does."""
 
 
 @dataclass(slots=True)
@@ -95,7 +89,7 @@ def compose(text: str) -> tuple[Node | None, list[Malformed]]:
     composer = _Composer(escaped=False)
     for _ in range(MAX_REPAIRS):
         try:
-            return composer.run(_parser(given)), composer.malformed
+            return composer.run(event_source(given)), composer.malformed
         except _Stop as stop:
             return None, [*composer.malformed, stop.malformed]
         except yaml.reader.ReaderError as error:
@@ -104,46 +98,14 @@ def compose(text: str) -> tuple[Node | None, list[Malformed]]:
             offset = max(text.find(chr(character)), 0)
             return None, [Malformed(offset, f"the control character U+{character:04X} is not allowed in YAML")]
         except yaml.MarkedYAMLError as error:
-            repaired = _without_apostrophe_escapes(error, given)
-            if repaired == given or _APOSTROPHE in text or "\\P" in text:
+            repaired = without_apostrophe_escapes(error, given)
+            if repaired == given or APOSTROPHE in text or "\\P" in text:
                 return None, [*composer.malformed, syntax_error(error, text)]
             given = repaired
             composer = _Composer(escaped=True)
     return None, [
         Malformed(0, "too many strings with \\' in them", "in double quotes an apostrophe needs no backslash")
     ]
-
-
-def _without_apostrophe_escapes(error: yaml.MarkedYAMLError, text: str) -> str:
-    """The text with each `\\'` of the double-quoted string that libyaml stopped in as `\\P`, which is as long."""
-    mark = error.problem_mark
-    if mark is None or "unknown escape character" not in (error.problem or ""):
-        return text
-    start = next((at for at in (mark.index, mark.index - 1) if text.startswith("\\'", at)), -1)
-    closing = _REST_OF_STRING.match(text, max(start, 0))
-    if start < 0 or closing is None:
-        return text
-    inside = re.sub(r"\\(.)", lambda match: "\\P" if match[1] == "'" else match[0], closing[0], flags=re.DOTALL)
-    return text[:start] + inside + text[closing.end() :]
-
-
-def _parser(text: str) -> Callable[[], Any]:
-    """A source of events, None at the end."""
-    if yaml.__with_libyaml__:
-        from yaml.cyaml import CParser  # type: ignore[attr-defined]  # compiled: its stub does not name it
-
-        next_event: Callable[[], Any] = CParser(text).get_event
-        return next_event
-    return _PureParser(text).get_event
-
-
-class _PureParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
-    """PyYAML's own parser."""
-
-    def __init__(self, text: str) -> None:
-        yaml.reader.Reader.__init__(self, text)
-        yaml.scanner.Scanner.__init__(self)
-        yaml.parser.Parser.__init__(self)
 
 
 class _Composer:
@@ -295,8 +257,8 @@ class _Composer:
     def _value(self, event: Any) -> Scalar:
         """What a scalar means: by its tag where it has one, else by its look where it is plain."""
         text: str = event.value
-        if self._escaped and _APOSTROPHE in text:
-            text = text.replace(_APOSTROPHE, "'")
+        if self._escaped and APOSTROPHE in text:
+            text = text.replace(APOSTROPHE, "'")
         tag: str | None = event.tag
         if tag is None:
             value = resolve(text) if event.implicit[0] else text
