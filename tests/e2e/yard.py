@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minikube_lite.linux.cgroup_writes import weight_from_shares
 from tests.node_process import NodeProcess
 
 Json = dict[str, Any]
@@ -113,6 +115,30 @@ class Yard:
         base = self.node.paths.pod_cgroup(self.uid(pod))
         return base if container is None else f"{base}/{self.bundle(pod, container).name}"
 
+    def limits(self, pod: str, container: str | None = "app") -> Limits:
+        """What the kernel holds, read from the machine's side; None: the pod's own cgroup."""
+        path = self.cgroup(pod, container).lstrip("/")
+        return Limits.read(lambda controller, file: (hierarchy(controller) / path / file).read_text())
+
+    def limits_inside(self, pod: str, container: str = "app") -> Limits:
+        """The same, asked by a command inside the container."""
+        flat = hierarchy("cpu") == hierarchy("memory")
+        top = Path("/sys/fs/cgroup")
+        return Limits.read(
+            lambda controller, file: self.exec(
+                pod, "cat", str(top / file if flat else top / controller / file), container=container
+            )
+        )
+
+    def cpu_stat(self, pod: str, container: str = "app") -> dict[str, int]:
+        """nr_periods, nr_throttled and `usage` in microseconds."""
+        lines = (self.controller("cpu", pod, container) / "cpu.stat").read_text().splitlines()
+        values = {name: int(value) for name, value in (line.split() for line in lines)}
+        if "usage_usec" not in values:
+            usage = (self.controller("cpuacct", pod, container) / "cpuacct.usage").read_text()
+            values["usage_usec"] = int(usage) // 1000
+        return {"usage": values["usage_usec"], **{name: values[name] for name in ("nr_periods", "nr_throttled")}}
+
     def controller(self, controller: str, pod: str, container: str | None = "app") -> Path:
         return hierarchy(controller) / self.cgroup(pod, container).lstrip("/")
 
@@ -181,13 +207,57 @@ def cgroup_mounts() -> list[Path]:
 
 
 def hierarchy(controller: str) -> Path:
-    """Where a v1 controller is mounted."""
+    """Where a controller is mounted: a hierarchy of v1, else the unified one."""
+    unified: list[Path] = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         kind, _, options = right.split(" ", 2)
         if kind == "cgroup" and controller in options.split(","):
             return Path(left.split()[4])
-    raise LookupError(f"the cgroup controller {controller} is not mounted as v1")
+        if kind == "cgroup2":
+            unified.append(Path(left.split()[4]))
+    return unified[0]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is written in a cgroup; None: no limit."""
+
+    quota: int | None
+    period: int
+    share: int
+    """`cpu.shares` on v1, `cpu.weight` on v2."""
+    memory: int | None
+
+    @classmethod
+    def read(cls, read: Callable[[str, str], str]) -> Limits:
+        """`read(controller, file)` gives a file's text, whoever asks."""
+        if hierarchy("cpu") in unified_mounts():
+            quota, period = read("cpu", "cpu.max").split()
+            share, memory = read("cpu", "cpu.weight"), read("memory", "memory.max").strip()
+            return cls(None if quota == "max" else int(quota), int(period), int(share), number(memory))
+        quota, period = read("cpu", "cpu.cfs_quota_us").strip(), read("cpu", "cpu.cfs_period_us")
+        share, memory = read("cpu", "cpu.shares"), read("memory", "memory.limit_in_bytes")
+        return cls(None if quota == "-1" else int(quota), int(period), int(share), number(memory))
+
+    @classmethod
+    def of(
+        cls, quota: int | None = None, period: int = 100_000, *, shares: int = 2, memory: int | None = None
+    ) -> Limits:
+        """What is expected; `shares` is turned into a weight where the machine wants that."""
+        return cls(
+            quota, period, weight_from_shares(shares) if hierarchy("cpu") in unified_mounts() else shares, memory
+        )
+
+
+def number(text: str) -> int | None:
+    """Bytes; v1 says "no limit" with the largest number of pages, v2 with `max`."""
+    return None if text.strip() == "max" or int(text) > 1 << 60 else int(text)
+
+
+def unified_mounts() -> list[Path]:
+    fields = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [Path(line[4]) for line in fields if line[line.index("-") + 1] == "cgroup2"]
 
 
 def start_time(pid: int) -> int:
