@@ -10,7 +10,7 @@ import base64
 import binascii
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -83,29 +83,37 @@ class _Frame:
     height: int = 1
 
 
-def compose(text: str) -> tuple[Node | None, list[Malformed]]:
-    """The document's root (None where it has none, or cannot be read) and what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What a text gave. `partial`: of a mapping that breaks off, the entries that were complete before it did."""
+
+    root: Node | None
+    malformed: tuple[Malformed, ...] = ()
+    partial: dict[str, Any] = field(default_factory=dict)
+
+
+def compose(text: str) -> Composed:
+    """Read one document. Never raises for what stands in it."""
     given = text if text.endswith("\n") else text + "\n"  # as go-yaml: a literal block at a file's end has its line end
     composer = _Composer(escaped=False)
     for _ in range(MAX_REPAIRS):
         try:
-            return composer.run(event_source(given)), composer.malformed
+            return Composed(composer.run(event_source(given)), tuple(composer.malformed))
         except _Stop as stop:
-            return None, [*composer.malformed, stop.malformed]
+            return composer.broken(stop.malformed)
         except yaml.reader.ReaderError as error:
             # The C reader counts bytes here, the pure one characters; the character itself tells.
             character = error.character if isinstance(error.character, int) else ord(error.character[:1] or "\0")
             offset = max(text.find(chr(character)), 0)
-            return None, [Malformed(offset, f"the control character U+{character:04X} is not allowed in YAML")]
+            return composer.broken(Malformed(offset, f"the control character U+{character:04X} is not allowed in YAML"))
         except yaml.MarkedYAMLError as error:
             repaired = without_apostrophe_escapes(error, given)
             if repaired == given or APOSTROPHE in text or "\\P" in text:
-                return None, [*composer.malformed, syntax_error(error, text)]
+                return composer.broken(syntax_error(error, text))
             given = repaired
             composer = _Composer(escaped=True)
-    return None, [
-        Malformed(0, "too many strings with \\' in them", "in double quotes an apostrophe needs no backslash")
-    ]
+    hint = "in double quotes an apostrophe needs no backslash"
+    return Composed(None, (Malformed(0, "too many strings with \\' in them", hint),))
 
 
 class _Composer:
@@ -143,6 +151,11 @@ class _Composer:
                 if documents > 1:
                     self._stop(event, "a second document begins here", "put --- on a line of its own between them")
         return self._root
+
+    def broken(self, why: Malformed) -> Composed:
+        """What there is, after `run` raised."""
+        outermost = self._stack[0].node.value if self._stack else self._root.value if self._root is not None else {}
+        return Composed(None, (*self.malformed, why), outermost if isinstance(outermost, dict) else {})
 
     def _stop(self, event: Any, message: str, hint: str = "", *, syntax: bool = False) -> None:
         raise _Stop(Malformed(event.start_mark.index, message, hint, self._path(), syntax=syntax))

@@ -101,7 +101,10 @@ def _documents(document: RawDocument, default_namespace: str) -> Iterator[tuple[
     place: dict[str, Any] = {"start": document.start, "end": document.end}
     if not isinstance(raw, dict):
         problems = document.problems or (_not_an_object(document, raw),)
-        yield Document("", "", "", "", None, {}, problems, line=document.line, **place), ()
+        known = _described(document.partial, default_namespace)
+        # Of a List that breaks off nobody can say which objects it was to hold.
+        known = Document("", "", "", "", None, {}) if known.kind.endswith("List") else known
+        yield replace(known, raw={}, problems=problems, line=document.line, **place), ()
         return
     kind, api_version = raw.get("kind"), raw.get("apiVersion")
     if not (isinstance(kind, str) and isinstance(api_version, str) and kinds.is_list(kind, raw)):
@@ -137,21 +140,9 @@ def _not_an_object(document: RawDocument, raw: object) -> Problem:
 
 
 def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_namespace: str) -> Document:
-    kind, api_version = raw.get("kind"), raw.get("apiVersion")
-    metadata = raw.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    known_kind = kind if isinstance(kind, str) else ""
-    name, namespace = metadata.get("name"), metadata.get("namespace")
-    base = Document(
-        known_kind,
-        api_version if isinstance(api_version, str) else "",
-        (namespace if isinstance(namespace, str) and namespace else default_namespace)
-        if kinds.has_namespace(known_kind)
-        else "",
-        name if isinstance(name, str) else "",
-        None,
-        raw,
-        document.problems,
+    base = replace(
+        _described(raw, default_namespace),
+        problems=document.problems,
         line=document.position(document.offset(path))[0],
     )
     problems = (*document.problems, *_identity(document, raw, path))
@@ -168,6 +159,19 @@ def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_name
         ignored=result.ignored,
         image_spans=tuple(_image_spans(document, path)),
     )
+
+
+def _described(raw: dict[str, Any], default_namespace: str) -> Document:
+    """Kind, apiVersion, namespace and name, as far as they can be told."""
+
+    def text(value: Any) -> str:
+        return value if isinstance(value, str) else ""
+
+    metadata = raw.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    kind, name = text(raw.get("kind")), text(metadata.get("name"))
+    namespace = (text(metadata.get("namespace")) or default_namespace) if kinds.has_namespace(kind) else ""
+    return Document(kind, text(raw.get("apiVersion")), namespace, name, None, raw)
 
 
 def _identity(document: RawDocument, raw: dict[str, Any], path: Path) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from minikube_lite.spec import jsontext
 from minikube_lite.spec.compose import Node, compose
@@ -45,6 +46,8 @@ class RawDocument:
     """Where `text` begins in the file."""
     first_line: int = field(repr=False)
     """The line of the file on which `text` begins, from 1."""
+    partial: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Of a mapping that cannot be read to its end, the entries before the break."""
 
     @property
     def line(self) -> int:
@@ -209,9 +212,9 @@ def _read_part(data: bytes, source: str, start: int, end: int, line: int) -> Ite
 
 
 def _parse(text: str, source: str, start: int, end: int, text_start: int, line: int) -> RawDocument:
-    root, malformed = compose(text)
-    problems = tuple(_problem(item, text, source, line, template=True) for item in malformed)
-    return RawDocument(text, root, problems, source, start, end, text_start, line)
+    composed = compose(text)
+    problems = tuple(_problem(item, text, source, line, template=True) for item in composed.malformed)
+    return RawDocument(text, composed.root, problems, source, start, end, text_start, line, composed.partial)
 
 
 def _problem(malformed: Malformed, text: str, source: str, line: int, *, template: bool = False) -> Problem:

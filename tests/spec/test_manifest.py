@@ -591,6 +591,22 @@ def test_a_template_in_one_document_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("  restartPolicy", " restartPolicy", "default/web"),
+        ("image: ./rootfs", "image: {{ .Image }}", "default/web"),
+        ("name: app", "name: [app", "default/web"),
+        ("    app: web", "\tapp: web", "default/"),
+        ("kind: Pod", "kind: List", "/"),
+    ],
+)
+def test_a_document_that_breaks_off_is_still_known_by_what_stood_before_the_break(old: str, new: str, key: str) -> None:
+    document = one(changed(old, new) + "\t- [\n")
+    assert document.problems != ()
+    assert (document.key, document.raw, document.pod) == (key, {}, None)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n", "Deployment is not run yet by minikube-lite"),
