@@ -1,18 +1,47 @@
-"""A runtime of values: what the node's tests use where no kernel is needed."""
+"""A runtime and an image store of values, and a node around them: for tests that need no kernel.
+
+`FakeRuntime` outlives nodes as the kernel does. Every call passes a boundary before it takes effect and one after; a
+test may have the node die at any of them.
+"""
 
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from minikube_lite.core.model import Exit
-from minikube_lite.images.image import Image
+from minikube_lite.images.image import Image, ImageError
 from minikube_lite.node.clock import boottime, wall
+from minikube_lite.node.paths import Paths
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.runtime import OnExit, Running, RunState, RuntimeFailure
 from minikube_lite.node.service import ExecSession
+
+
+class NodeKilled(BaseException):
+    """What a node feels of `kill -9`: nothing of it goes on."""
+
+
+class FakeImages:
+    """Every reference is an image; `fail` and `slow` say which are not, or not yet."""
+
+    def __init__(self) -> None:
+        self.fail: dict[str, list[ImageError]] = {}
+        self.slow: set[str] = set()
+        self.resolved: list[tuple[str, Path]] = []
+
+    def is_cheap(self, reference: str, base_dir: Path) -> bool:
+        return reference not in self.slow
+
+    def resolve(self, reference: str, base_dir: Path) -> Image:
+        self.resolved.append((reference, base_dir))
+        if self.fail.get(reference):
+            raise self.fail[reference].pop(0)
+        return Image(reference, f"sha256:{reference}", (Path("/layer"),))
 
 
 @dataclass
@@ -21,23 +50,33 @@ class FakeRun:
     image: Image
     pid: int
     exit: Exit | None = None
-    started_at: float = field(default_factory=boottime)
+    started_at: float = field(default_factory=lambda: boottime())
 
 
 class FakeRuntime:
-    """Runs nothing, remembers everything. `fail_*` make the next call of that kind fail."""
+    """Runs nothing, remembers everything. `fail_*` make the next calls of that kind fail."""
 
     on_exit: OnExit
     on_sandbox_lost: Callable[[str], None]
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Paths | None = None) -> None:
+        self.paths = paths
         self.sandboxes: set[str] = set()
         self.runs: dict[tuple[str, str], FakeRun] = {}
         """By (uid, bundle)."""
         self.calls: list[tuple[str, ...]] = []
         self.fail_start: list[RuntimeFailure] = []
         self.fail_sandbox: list[RuntimeFailure] = []
+        self.fail_kill: list[OSError] = []
+        self.fail_remove: list[OSError] = []
+        self.fail_resize: list[OSError] = []
+        self.fail_inspect: list[RuntimeFailure] = []
         self.obeys_term = True
+        self.listening = True
+        """Whether there is a node to be told of exits."""
+        self.on_start: Callable[[PodRecord, str, str], None] = lambda record, container, bundle: None
+        self.boundary: Callable[[str], None] = lambda where: None
+        self.forgotten: list[tuple[str, str, bool]] = []
         self._pids = itertools.count(1000)
 
     def running(self) -> list[FakeRun]:
@@ -49,21 +88,28 @@ class FakeRuntime:
             if run.container == container and run.exit is None:
                 now = boottime()
                 run.exit = Exit(code, signal, False, run.started_at, now, wall(), wall())
-                self.on_exit(uid, container, bundle, run.exit)
+                if self.listening:
+                    self.on_exit(uid, container, bundle, run.exit)
                 return
         raise AssertionError(f"{container} does not run")
 
     async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
+        self.boundary("before sandbox")
         if self.fail_sandbox:
             raise self.fail_sandbox.pop(0)
         self.sandboxes.add(record.observed.uid)
+        if self.paths is not None:
+            self.paths.pod_run(record.observed.uid).mkdir(parents=True, exist_ok=True)
         self.calls.append(("sandbox", record.key))
+        self.boundary("after sandbox")
         return ()
 
     async def sandbox_ready(self, record: PodRecord) -> bool:
         return record.observed.uid in self.sandboxes
 
     async def start(self, record: PodRecord, container: str, bundle: str, image: Image) -> Running:
+        self.boundary("before start")
+        self.on_start(record, container, bundle)
         if self.fail_start:
             raise self.fail_start.pop(0)
         assert record.observed.uid in self.sandboxes, "a container needs its sandbox"
@@ -74,9 +120,13 @@ class FakeRuntime:
         run = FakeRun(container, image, next(self._pids))
         self.runs[key] = run
         self.calls.append(("start", container))
+        self.boundary("after start")
         return Running(run.pid, run.started_at, wall())
 
     async def inspect(self, record: PodRecord, container: str, bundle: str) -> RunState:
+        self.boundary("before inspect")
+        if self.fail_inspect:
+            raise self.fail_inspect.pop(0)
         run = self.runs.get((record.observed.uid, bundle))
         if run is None:
             return RunState("never")
@@ -85,26 +135,49 @@ class FakeRuntime:
         return RunState("running", Running(run.pid, run.started_at, wall()))
 
     def signal(self, record: PodRecord, container: str, signo: int) -> None:
+        self.boundary("before signal")
         self.calls.append(("signal", container, str(int(signo))))
-        if self.obeys_term:
+        if self.obeys_term and any(run.container == container for run in self.running()):
             self.end(container, 128 + signo, signo)
+        self.boundary("after signal")
 
     async def kill(self, record: PodRecord, container: str) -> None:
+        self.boundary("before kill")
+        if self.fail_kill:
+            raise self.fail_kill.pop(0)
         self.calls.append(("kill", container))
-        self.end(container, 137, 9)
+        if any(run.container == container for run in self.running()):
+            self.end(container, 137, 9)
+        self.boundary("after kill")
 
     async def update_resources(self, record: PodRecord, container: str) -> tuple[str, ...]:
+        self.boundary("before resize")
         self.calls.append(("resize", container))
+        if self.fail_resize:
+            raise self.fail_resize.pop(0)
+        self.boundary("after resize")
         return ()
 
     async def forget_bundle(self, record: PodRecord, container: str, bundle: str, log: bool) -> None:
+        self.boundary("before forget")
+        run = self.runs.get((record.observed.uid, bundle))
+        assert run is None or run.exit is not None, "the files of what runs are not removed"
         self.calls.append(("forget", container))
+        self.forgotten.append((container, bundle, log))
+        self.boundary("after forget")
 
     async def remove_pod(self, record: PodRecord) -> None:
+        self.boundary("before remove")
+        if self.fail_remove:
+            raise self.fail_remove.pop(0)
         left = [run.container for (uid, _), run in self.runs.items() if uid == record.observed.uid and not run.exit]
         assert not left, f"removed while {left} run"
         self.sandboxes.discard(record.observed.uid)
         self.calls.append(("remove", record.key))
+        if self.paths is not None:
+            for directory in (self.paths.pod_state, self.paths.pod_run):
+                shutil.rmtree(directory(record.observed.uid), ignore_errors=True)
+        self.boundary("after remove")
 
     async def exec(self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool) -> ExecSession:
         raise RuntimeFailure("InternalError", "the fake runtime runs nothing")
