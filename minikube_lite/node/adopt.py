@@ -8,6 +8,7 @@ root that no record names). After a reboot nothing runs; records and restart cou
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 
 import structlog
@@ -43,48 +44,62 @@ async def adopt(paths: Paths, pods: Pods, runtime: Runtime, boot_id: str) -> int
             log.warning("record_set_aside", uid=uid, error=f"a second record for {record.key}")
             continue
         pods.put(record)
-        record = await _adopt_pod(record, runtime, boot_id)
-        pods.put(record)
+        record = await _adopt_pod(pods, record.key, runtime, boot_id)
         running += sum(seen.state == "running" for seen in record.observed.containers.values())
     sweep(paths, pods)
     return running
 
 
-async def _adopt_pod(record: PodRecord, runtime: Runtime, boot_id: str) -> PodRecord:
+async def _adopt_pod(pods: Pods, key: str, runtime: Runtime, boot_id: str) -> PodRecord:
+    """What was found out of one container is in the table before the next is asked: any of them may end meanwhile."""
+    record = pods[key]
     same_boot = record.boot_id == boot_id
     sandbox_seen = record.observed.sandbox
     if sandbox_seen is not None:
         ready = same_boot and await runtime.sandbox_ready(record)
-        record = record.with_(sandbox=replace(sandbox_seen, ready=ready))
-    for name, seen in record.observed.containers.items():
-        if seen.image == "pulling":  # whoever pulled died with the node
-            record = record.with_container(name, image="absent")
+        pods.put(pods[key].with_(sandbox=replace(sandbox_seen, ready=ready)))
+    for name in record.observed.containers:
+        if pods[key].container(name).image == "pulling":  # whoever pulled died with the node
+            pods.put(pods[key].with_container(name, image="absent"))
         bundle = record.bundles.get(name)
-        if bundle is None:
-            continue
-        try:
-            state = await runtime.inspect(record, name, bundle)
-        except RuntimeFailure as error:  # neither running nor over: nobody watches over it, so it may not go on
-            log.warning("container_not_adopted", pod=record.key, container=name, error=error.message)
-            await runtime.kill(record, name)
-            lost = replace(UNKNOWN_EXIT, finished_at=boottime(), finished_wall=wall(), message=error.message)
-            state = RunState("exited", exit=lost)
-        if state.running is not None:
-            record = record.with_container(
-                name,
-                state="running",
-                pid=state.running.pid,
-                started_at=state.running.started_at,
-                started_wall=state.running.started_wall,
-                exit=None,
-                image="ready",
-            )
-        elif state.exit is not None:
-            ended = state.exit if same_boot else replace(state.exit, finished_at=0.0, started_at=0.0)
-            record = record.with_container(name, state="exited", exit=seen.exit or ended, pid=0)
-        elif seen.exit is None:  # recorded, but it never began: the node died in between
-            record = record.with_container(name, state="waiting", pid=0, stop=None)
-    return replace(record, boot_id=boot_id)
+        if bundle is not None:
+            state = await _inspect(record, name, bundle, runtime)
+            _adopt_container(pods, pods[key], name, state, same_boot)
+            stop = pods[key].container(name).stop
+            if state.running is not None and stop is not None and not stop.killed:
+                # The node may have died between recording the stop and sending it. The kubelet asks twice, too.
+                runtime.signal(pods[key], name, signal.SIGTERM)
+    return pods.put(replace(pods[key], boot_id=boot_id))
+
+
+async def _inspect(record: PodRecord, name: str, bundle: str, runtime: Runtime) -> RunState:
+    try:
+        return await runtime.inspect(record, name, bundle)
+    except RuntimeFailure as error:  # neither running nor over: nobody watches over it, so it may not go on
+        log.warning("container_not_adopted", pod=record.key, container=name, error=error.message)
+        await runtime.kill(record, name)
+        lost = replace(UNKNOWN_EXIT, finished_at=boottime(), finished_wall=wall(), message=error.message)
+        return RunState("exited", exit=lost)
+
+
+def _adopt_container(pods: Pods, record: PodRecord, name: str, state: RunState, same_boot: bool) -> None:
+    seen = record.container(name)
+    if state.running is not None:
+        record = record.with_container(
+            name,
+            state="running",
+            pid=state.running.pid,
+            started_at=state.running.started_at,
+            started_wall=state.running.started_wall,
+            exit=None,
+            image="ready",
+        )
+    elif state.exit is not None:
+        ended = state.exit if same_boot else replace(state.exit, finished_at=0.0, started_at=0.0)
+        record = record.with_container(name, state="exited", exit=seen.exit or ended, pid=0)
+    elif seen.exit is None:  # recorded, but it never began: the node died in between
+        record = record.with_container(name, state="waiting", pid=0, stop=None)
+    pods.put(record)
 
 
 def sweep(paths: Paths, pods: Pods) -> None:

@@ -75,6 +75,7 @@ class Node:
         self._troubled: set[str] = set()
         self._warned: dict[str, tuple[str, ...]] = {}
         self.queue = KeyQueue(self._work)
+        self._adopted = False
         self._executor = Executor(
             paths,
             self.pods,
@@ -83,7 +84,7 @@ class Node:
             self._report,
             policy,
             self._desired,
-            self.queue.add,
+            self._news,
             self.queue.add_at,
             self._publish,
             boot_id,
@@ -101,6 +102,7 @@ class Node:
         for record in self.pods:
             self._directory.owners[record.key] = record.observed.source
         self._put_node()
+        self._adopted = True
         self._watch.start()
         self._look(None)
 
@@ -118,6 +120,11 @@ class Node:
 
     async def _work(self, key: str) -> None:
         await self._executor.work(key)
+
+    def _news(self, key: str) -> None:
+        """Something happened to this pod. Before all is adopted nothing may be decided; then every key is looked at."""
+        if self._adopted:
+            self.queue.add(key)
 
     def _desired(self, key: str) -> PodDesired | None:
         return self._snapshot.desired(key, self.pods.accepted(key))

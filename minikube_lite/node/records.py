@@ -103,7 +103,7 @@ def load(directory: Path) -> PodRecord:
         if value["version"] > VERSION:
             raise BrokenRecord(f"{directory}: written by a newer minikube-lite (record version {value['version']})")
         observed = PodObserved(
-            uid=value["uid"],
+            uid="" + value["uid"],
             pod=pod,
             source=value["source"],
             created_wall=value["created_wall"],
@@ -116,11 +116,11 @@ def load(directory: Path) -> PodRecord:
         )
         return PodRecord(
             observed=observed,
-            bundles=value["bundles"],
-            previous_bundles=value["previous_bundles"],
+            bundles=dict(value["bundles"]),
+            previous_bundles=dict(value["previous_bundles"]),
             boot_id=value["boot_id"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenRecord(f"{directory}: {error}") from error
 
 

@@ -72,8 +72,8 @@ class FakeRuntime:
         self.fail_resize: list[OSError] = []
         self.fail_inspect: list[RuntimeFailure] = []
         self.obeys_term = True
-        self.listening = True
-        """Whether there is a node to be told of exits."""
+        self.watched: set[tuple[str, str]] = set()
+        """Runs whose exit the node is told of: those it started or inspected. A new node watches nothing yet."""
         self.on_start: Callable[[PodRecord, str, str], None] = lambda record, container, bundle: None
         self.boundary: Callable[[str], None] = lambda where: None
         self.forgotten: list[tuple[str, str, bool]] = []
@@ -88,7 +88,7 @@ class FakeRuntime:
             if run.container == container and run.exit is None:
                 now = boottime()
                 run.exit = Exit(code, signal, False, run.started_at, now, wall(), wall())
-                if self.listening:
+                if (uid, bundle) in self.watched:
                     self.on_exit(uid, container, bundle, run.exit)
                 return
         raise AssertionError(f"{container} does not run")
@@ -119,6 +119,7 @@ class FakeRuntime:
         assert all(run.exit for run in twice), "a container never runs twice at once"
         run = FakeRun(container, image, next(self._pids))
         self.runs[key] = run
+        self.watched.add(key)
         self.calls.append(("start", container))
         self.boundary("after start")
         return Running(run.pid, run.started_at, wall())
@@ -132,6 +133,7 @@ class FakeRuntime:
             return RunState("never")
         if run.exit is not None:
             return RunState("exited", exit=run.exit)
+        self.watched.add((record.observed.uid, bundle))
         return RunState("running", Running(run.pid, run.started_at, wall()))
 
     def signal(self, record: PodRecord, container: str, signo: int) -> None:

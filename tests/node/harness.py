@@ -73,7 +73,7 @@ class Life:
         self.news: list[str] = []
         self.wake: dict[str, float | None] = {}
         self.published = 0
-        self.runtime.listening = True
+        self.runtime.watched.clear()
         self.executor = Executor(
             self.paths,
             self.pods,

@@ -437,7 +437,7 @@ async def test_an_exit_during_a_start_is_not_lost(life: Life) -> None:
 
 async def test_an_exit_while_an_image_is_looked_up_after_a_restart_is_not_lost(life: Life) -> None:
     await life.want(wanted(app("a"), app("b")))
-    life.runtime.listening = False
+    life.runtime.watched.clear()
     life.runtime.end("b", 1)
     assert await life.adopt() == 1
     resolve = life.images.resolve
