@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,8 +100,7 @@ class Executor:
                     self._pods.flush(key)
                     self._wake(key, decided.wake_at)
                     break
-                for action in decided.actions:
-                    await self._do(key, desired, action)
+                await self._carry_out(key, desired, decided.actions)
                 self._publish(key)
             else:
                 log.error("plan_did_not_settle", pod=key)
@@ -114,6 +113,22 @@ class Executor:
             self._wake(key, boottime() + RETRY)
         self._publish(key)
 
+    async def _carry_out(self, key: str, desired: PodDesired | None, actions: Sequence[Action]) -> None:
+        """One after the other; only images may come in while the launcher makes the sandbox."""
+        making: asyncio.Task[None] | None = None
+        try:
+            for action in actions:
+                if isinstance(action, CreateSandbox):
+                    making = asyncio.get_running_loop().create_task(self._create_sandbox(key))
+                    await asyncio.sleep(0)  # let the request go out first
+                    continue
+                if making is not None and not isinstance(action, PullImage):
+                    await making
+                await self._do(key, desired, action)
+        finally:
+            if making is not None:
+                await making
+
     async def _do(self, key: str, desired: PodDesired | None, action: Action) -> None:
         match action:
             case CreatePod():
@@ -122,8 +137,6 @@ class Executor:
             case AcceptSpec():
                 assert desired is not None
                 self._accept(key, desired)
-            case CreateSandbox():
-                await self._create_sandbox(key)
             case PullImage(container):
                 await self._pull(key, container)
             case StartContainer():

@@ -98,32 +98,35 @@ class LinuxRuntime:
         pod, uid = record.observed.pod, record.observed.uid
         directory = self._paths.pod_run(uid)
         namespaces = oci.sandbox_namespaces(pod)
+        request = {
+            "dir": str(directory),
+            "namespaces": namespaces,
+            "hostname": oci.pod_hostname(pod) if "uts" in namespaces else None,
+            "cgroupsPath": self._paths.pod_cgroup(uid),
+            "resources": oci.pod_resources(pod),
+            "shm_bytes": None if pod.spec.host_ipc else SHM_BYTES,
+            "sysctl": {},
+        }
+        making = asyncio.get_running_loop().create_task(self._make_sandbox(request))
+        await asyncio.sleep(0)  # the launcher is at work; meanwhile:
         try:
-            write_etc(self._paths.pod_state(uid) / "etc", pod)
-            os.makedirs(directory, exist_ok=True)
-            for _ in range(2):
-                try:
-                    made = await self._launcher.request(
-                        "sandbox",
-                        dir=str(directory),
-                        namespaces=namespaces,
-                        hostname=oci.pod_hostname(pod) if "uts" in namespaces else None,
-                        cgroupsPath=self._paths.pod_cgroup(uid),
-                        resources=oci.pod_resources(pod),
-                        shm_bytes=None if pod.spec.host_ipc else SHM_BYTES,
-                        sysctl={},
-                    )
-                    break
-                except LauncherDied:
-                    continue  # idempotent: the new launcher makes it over what the old one left
-            else:
-                raise RuntimeFailure("FailedCreatePodSandBox", "the launcher died twice")
+            try:
+                write_etc(self._paths.pod_state(uid) / "etc", pod)
+            finally:
+                made = await making
         except (LauncherError, OSError) as error:
             raise RuntimeFailure("FailedCreatePodSandBox", _words(error)) from error
         warnings = tuple(made.get("mismatches", ()))
         if pod.spec.share_process_namespace:
             await self._start_pause(record)
         return warnings
+
+    async def _make_sandbox(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Making it is idempotent: a new launcher makes it over what one that died has left."""
+        try:
+            return await self._launcher.request("sandbox", **request)
+        except LauncherDied:
+            return await self._launcher.request("sandbox", **request)
 
     async def sandbox_ready(self, record: PodRecord) -> bool:
         uid, pod = record.observed.uid, record.observed.pod

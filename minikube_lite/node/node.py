@@ -73,6 +73,7 @@ class Node:
         self._editor = Editor(self._directory)
         self._snapshot = Snapshot()
         self._troubled: set[str] = set()
+        self._unpublished: set[str] = set()
         self._warned: dict[str, tuple[str, ...]] = {}
         self.queue = KeyQueue(self._work)
         self._adopted = False
@@ -86,7 +87,7 @@ class Node:
             self._desired,
             self._news,
             self.queue.add_at,
-            self._publish,
+            self._publish_soon,
             boot_id,
         )
         self._watch = DirectoryWatch(manifests, self._look)
@@ -129,7 +130,14 @@ class Node:
     def _desired(self, key: str) -> PodDesired | None:
         return self._snapshot.desired(key, self.pods.accepted(key))
 
+    def _publish_soon(self, key: str) -> None:
+        """Publish once whoever tells of the change has to wait for something: an object is nobody's hurry."""
+        if key not in self._unpublished:
+            self._unpublished.add(key)
+            asyncio.get_running_loop().call_soon(self._publish, key)
+
     def _publish(self, key: str) -> None:
+        self._unpublished.discard(key)
         self._publisher.publish(key, self._snapshot)
 
     def _look(self, names: set[str] | None, resync: bool = True) -> bool:
@@ -269,7 +277,7 @@ class Node:
         """Let the workers have a first look, so that who asks for a created pod next finds it."""
         keys = [f"{item.namespace}/{item.name}" for item in outcome.items if item.result == "created"]
         for _ in range(100):
-            if all(self.pods.get(key) is not None for key in keys):
+            if all(self.store.get("Pod", *key.split("/")) is not None for key in keys):
                 return
             await asyncio.sleep(0)
 
