@@ -6,6 +6,7 @@ object store, so `get events`, `events -w` and `describe` see them like any obje
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -123,7 +124,8 @@ class Events:
             os.replace(temporary, self._path)
             self.dirty = False
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             log.warning("events_not_saved", path=str(self._path), error=error.strerror)
 
     def load(self) -> None:
@@ -138,13 +140,15 @@ class Events:
         lost = 0
         for line in lines:
             try:
-                key, seen, event = json.loads(line)
+                parts, seen, event = json.loads(line)
+                key, when = tuple(map(str, parts)), float(seen)
+                event["count"] += 0
                 self._store.put("Event", self._store_key(event), event)
             except (ValueError, KeyError, TypeError):
                 lost += 1
                 continue
-            self._events[tuple(key)] = event
-            self._seen[tuple(key)] = seen
+            self._events[key] = event
+            self._seen[key] = when
         if lost:
             log.warning("events_not_loaded", path=str(self._path), lines=lost)
         self._trim(wall())

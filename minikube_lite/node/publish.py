@@ -63,6 +63,8 @@ class Publisher:
         shown = set()
         for name, problems in snapshot.file_problems.items():
             key = f"default/{name}"
+            if self._pods.get(key) is not None:
+                continue  # a pod may have a name that ends in .yaml
             message = "; ".join(map(str, problems))
             self._store.put("Pod", key, self._phantom(key, "InvalidManifest", message))
             shown.add(key)
