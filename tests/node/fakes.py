@@ -82,10 +82,14 @@ class FakeRuntime:
     def running(self) -> list[FakeRun]:
         return [run for run in self.runs.values() if run.exit is None]
 
-    def end(self, container: str, code: int = 0, signal: int = 0) -> None:
-        """The running container of this name ends."""
+    def _runs(self, record: PodRecord, container: str) -> bool:
+        of = record.observed.uid
+        return any(uid == of and run.container == container and not run.exit for (uid, _), run in self.runs.items())
+
+    def end(self, container: str, code: int = 0, signal: int = 0, of: str = "") -> None:
+        """The running container of this name ends; `of`: the uid of its pod, where it is not the only one."""
         for (uid, bundle), run in self.runs.items():
-            if run.container == container and run.exit is None:
+            if run.container == container and run.exit is None and of in ("", uid):
                 now = boottime()
                 run.exit = Exit(code, signal, False, run.started_at, now, wall(), wall())
                 if (uid, bundle) in self.watched:
@@ -139,8 +143,8 @@ class FakeRuntime:
     def signal(self, record: PodRecord, container: str, signo: int) -> None:
         self.boundary("before signal")
         self.calls.append(("signal", container, str(int(signo))))
-        if self.obeys_term and any(run.container == container for run in self.running()):
-            self.end(container, 128 + signo, signo)
+        if self.obeys_term and self._runs(record, container):
+            self.end(container, 128 + signo, signo, record.observed.uid)
         self.boundary("after signal")
 
     async def kill(self, record: PodRecord, container: str) -> None:
@@ -148,8 +152,8 @@ class FakeRuntime:
         if self.fail_kill:
             raise self.fail_kill.pop(0)
         self.calls.append(("kill", container))
-        if any(run.container == container for run in self.running()):
-            self.end(container, 137, 9)
+        if self._runs(record, container):
+            self.end(container, 137, 9, record.observed.uid)
         self.boundary("after kill")
 
     async def update_resources(self, record: PodRecord, container: str) -> tuple[str, ...]:
