@@ -42,7 +42,7 @@ from minikube_lite.linux.namespaces import Namespaces, join
 from minikube_lite.linux.process import Process
 from minikube_lite.linux.records import boot_id, process_record
 from minikube_lite.linux.rootfs import Rootfs
-from minikube_lite.linux.sandbox import run_sandbox
+from minikube_lite.linux.sandbox import serve_sandboxes
 from minikube_lite.linux.shim import Shim, run_shim
 
 TYPE_CHECKING = False
@@ -80,12 +80,19 @@ class Launcher:
         self.poller.register(SOCKET, select.POLLIN)
         self.children: dict[int, tuple[socket, bytes]] = {}
         """By descriptor: the socket on which a child will reply, and the number of its request."""
+        self.sandboxes = -1
+        """The descriptor of `maker`: the child that makes sandboxes, started with the first."""
+        self.maker: socket | None = None
+        self.asked: list[bytes] = []
+        """The numbers of the requests that it has not answered yet."""
 
     def serve(self) -> None:
         """Until the node closes the socket."""
         while True:
             for fd, _ in self.poller.poll():
-                if fd != SOCKET:
+                if fd == self.sandboxes:
+                    self._relay()
+                elif fd != SOCKET:
                     self._hear(fd)
                 elif not self._request():
                     return
@@ -98,6 +105,8 @@ class Launcher:
         try:
             if operation in CHILDREN:
                 self._fork(number, CHILDREN[operation], text, fds)
+            elif operation == b"sandbox":
+                self._ask(number, text)
             elif operation == b"netns_socket":
                 self._socket_in(number, json.loads(text))
             elif operation == b"ping":
@@ -128,6 +137,39 @@ class Launcher:
         theirs.close()
         self.children[ours.fileno()] = (ours, number)
         self.poller.register(ours.fileno(), select.POLLIN)
+
+    def _ask(self, number: bytes, text: bytes) -> None:
+        """Pass a request on to the maker of sandboxes."""
+        if self.maker is None:
+            self.maker, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+            if os.fork() == 0:
+                try:
+                    kernel.set_name("mkl-sandboxes")
+                    kernel.close_all_except({0, 1, 2, theirs.fileno()})
+                    serve_sandboxes(theirs)
+                finally:
+                    os._exit(0)
+            theirs.close()
+            self.sandboxes = self.maker.fileno()
+            self.poller.register(self.sandboxes, select.POLLIN)
+        self.asked.append(number)
+        self.maker.send(number + b" " + text)
+
+    def _relay(self) -> None:
+        """The maker has answered, or died: then so have the requests it had."""
+        assert self.maker
+        answer, _ = receive(self.maker)
+        if answer:
+            number, text = answer.split(b" ", 1)
+            self.asked.remove(number)
+            self._reply(number, text)
+            return
+        self.poller.unregister(self.sandboxes)
+        self.maker.close()
+        self.maker, self.sandboxes = None, -1
+        asked, self.asked = self.asked, []
+        for number in asked:
+            self._reply(number, DIED)
 
     def _hear(self, fd: int) -> None:
         """A child has replied, or died without."""
@@ -160,7 +202,10 @@ class Launcher:
 
 def receive(source: socket) -> tuple[bytes, list[int]]:
     """One datagram and the descriptors that came with it; b"" at the end."""
-    data, ancillary, _, _ = source.recvmsg(MAX_MESSAGE, CMSG_SPACE(MAX_FDS * 4), MSG_CMSG_CLOEXEC)
+    try:
+        data, ancillary, _, _ = source.recvmsg(MAX_MESSAGE, CMSG_SPACE(MAX_FDS * 4), MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # it ended with something of ours unread
+        return b"", []
     fds = array.array("i")
     for level, kind, rights in ancillary:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
@@ -171,7 +216,7 @@ def receive(source: socket) -> tuple[bytes, list[int]]:
 parse: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 """`json.loads` without its Python layers, each of which costs every shim a few pages."""
 
-CHILDREN: dict[bytes, Serve] = {b"run": run_shim, b"exec": run_exec, b"sandbox": run_sandbox}
+CHILDREN: dict[bytes, Serve] = {b"run": run_shim, b"exec": run_exec}
 DIED = json.dumps({"error": Failure("LauncherError", "the process that served the request died").to_json()}).encode()
 
 

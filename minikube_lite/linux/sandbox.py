@@ -1,8 +1,8 @@
 """What the containers of one pod share: pinned namespaces, a tmpfs for /dev/shm, a cgroup. No process holds it.
 
-`run_sandbox` is forked by the launcher for a `sandbox` request; `remove_sandbox` and `remove_tree` are plain blocking
-functions that the node calls in a thread. A namespace lives as long as it is mounted somewhere (namespaces(7)), so
-`D/ns/net` is both what keeps a pod's network and the path that its containers join it by.
+`serve_sandboxes` is a child of the launcher that serves its `sandbox` requests; `remove_sandbox` and `remove_tree` are
+plain blocking functions that the node calls in a thread. A namespace lives as long as it is mounted somewhere
+(namespaces(7)), so `D/ns/net` is both what keeps a pod's network and the path that its containers join it by.
 """
 
 from __future__ import annotations
@@ -19,37 +19,47 @@ from minikube_lite.linux.rootfs import allowed_sysctls, write_sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from minikube_lite.linux.launcher import Host
-
+MAX_MESSAGE = 1 << 18
 PINNABLE = ("network", "ipc", "uts")
 """What `sandbox` makes. A shared PID namespace needs a process: the node starts it and pins `ns/pid` itself."""
 
 
-def run_sandbox(host: Host, message: Mapping[str, Any], fds: list[int], reply: int) -> None:
-    """Serve one `sandbox` request: answer on `reply`. If it fails, nothing of it is left."""
-    directory, cgroup = message["dir"], message.get("cgroupsPath")
-    try:
-        answer: dict[str, Any] = {"ok": make_sandbox(message)}
-    except Exception as error:
-        failure = as_failure(error)
+def serve_sandboxes(control: socket) -> None:
+    """Serve `sandbox` requests, one after the other, until the launcher closes the socket: `NUMBER JSON` each way.
+
+    One process makes them all, so a pod costs no fork here: it goes into new namespaces, pins them and comes back.
+    """
+    kinds = [FLAGS[kind] for kind in PINNABLE]
+    home = [(flag, os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)) for flag, name in kinds]
+    while data := control.recv(MAX_MESSAGE):
+        number, text = data.split(b" ", 1)
+        message = json.loads(text)
         try:
-            remove_sandbox(directory, cgroup)
-        except OSError as left:
-            failure.message += f" (and cleaning up failed: {left})"
-        answer = {"error": failure.to_json()}
-    os.write(reply, json.dumps(answer).encode())
+            answer: dict[str, Any] = {"ok": make_sandbox(message)}
+        except Exception as error:
+            answer = {"error": as_failure(error).to_json()}
+        for flag, fd in home:
+            kernel.setns(fd, flag)  # if that fails this process ends: it must never serve from inside a pod
+        if "error" in answer:
+            try:
+                remove_sandbox(message["dir"], message.get("cgroupsPath"))
+            except OSError as left:
+                answer["error"]["message"] += f" (and cleaning up failed: {left})"
+        control.send(number + b" " + json.dumps(answer).encode())
 
 
 def make_sandbox(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Make it, over whatever an earlier try left there; this process ends up inside the new namespaces."""
+    """Make it, over whatever an earlier try left there. If it fails, the caller removes what there is of it."""
     directory: str = message["dir"]
     kinds: list[str] = message.get("namespaces") or []
     if unknown := set(kinds) - set(PINNABLE):
         raise Failure("CreateError", f"a sandbox cannot hold the namespaces {', '.join(sorted(unknown))}")
-    unmount_pins(directory)
+    if os.path.isdir(directory):
+        unmount_pins(directory)
     os.makedirs(f"{directory}/ns", 0o711, exist_ok=True)
     mismatches: list[str] = []
     if path := message.get("cgroupsPath"):
