@@ -19,7 +19,7 @@ from minikube_lite.core.model import PodDesired, Policy
 from minikube_lite.images.store import ImageStore
 from minikube_lite.node import adopt
 from minikube_lite.node.clock import wall
-from minikube_lite.node.editing import Editor
+from minikube_lite.node.editing import Editor, namespace_problems
 from minikube_lite.node.events import Events, timestamp
 from minikube_lite.node.execute import Executor
 from minikube_lite.node.log_tail import log_path
@@ -299,10 +299,16 @@ class Node:
                         ApplyItem(document.kind, document.namespace, document.name, "skipped", (), document.skipped)
                     )
                 continue
+            if mismatch := namespace_problems(document, namespace, source):
+                problems += mismatch
+                continue
             try:
                 await self.delete_pod(document.namespace, document.name, grace, dry_run)
                 items.append(ApplyItem("Pod", document.namespace, document.name, "deleted"))
             except ServiceError as error:
+                if error.code == 409:  # of this one only: the others go
+                    problems.append(Problem(error.message, source, document.line))
+                    continue
                 if error.code != 404:
                     raise
                 items.append(ApplyItem("Pod", document.namespace, document.name, "not found"))

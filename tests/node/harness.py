@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from minikube_lite.core.model import ContainerObserved, PodDesired, Policy
+from minikube_lite.core.model import ContainerObserved, Exit, PodDesired, Policy
 from minikube_lite.images.store import ImageStore
 from minikube_lite.node import adopt, execute, records
 from minikube_lite.node.events import Events
@@ -101,7 +101,7 @@ class Life:
         self.now, self.boot_id = 10.0, self.boot_id + "+"
         self.runtime.sandboxes.clear()
         for run in self.runtime.running():
-            run.exit = replace(execute.Exit(137, reason="ContainerStatusUnknown"), started_at=1.0, finished_at=2.0)
+            run.exit = replace(Exit(137, reason="ContainerStatusUnknown"), started_at=1.0, finished_at=2.0)
         return await self.adopt()
 
     async def settle(self, key: str = KEY) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from minikube_lite.node import editing
 from minikube_lite.node.editing import Editor
 from minikube_lite.node.manifests import ManifestDirectory
 from minikube_lite.node.service import ApplyOutcome
@@ -288,10 +287,10 @@ def test_a_full_disk_leaves_the_old_file_whole_and_nothing_beside_it(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(editing.os, call, full)
-    for edit in (lambda: manifests.apply(WEB_2), lambda: manifests.apply(pod_yaml("new"))):
+    monkeypatch.setattr(os, call, full)
+    for text in (WEB_2, pod_yaml("new")):
         with pytest.raises(OSError, match="No space left"):
-            edit()
+            manifests.apply(text)
     with pytest.raises(OSError, match="No space left"):
         manifests.delete("default/web")
     assert manifests.files == {"all.yaml": WEB + "---\n" + DB}
@@ -308,7 +307,7 @@ def test_a_disk_that_fills_up_half_way_says_what_went_in_and_what_did_not(
             raise OSError(errno.ENOSPC, "No space left on device")
         real(*args)
 
-    monkeypatch.setattr(editing.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     outcome = manifests.apply(WEB + "---\n" + DB)
     assert results(outcome) == [("web", "created")]
     assert "cannot write db" in outcome.problems[0].message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_a_full_disk_loses_events_and_nothing_else(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, capture_logs() as logs:
-        patched.setattr(module.os, "replace", full)
+        patched.setattr(os, "replace", full)
         log.events.save()
     assert [entry["event"] for entry in logs] == ["events_not_saved"]
     assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == {"events.jsonl": before}

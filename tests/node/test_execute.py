@@ -200,7 +200,7 @@ async def test_a_relative_image_is_one_of_the_manifests_directory(life: Life) ->
     assert life.images.resolved == [("./rootfs", Path("/m"))]
 
 
-async def test_a_long_pull_goes_on_in_the_background_once(life: Life) -> None:
+async def test_a_long_pull_goes_on_in_the_background_once(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, resolve = threading.Event(), life.images.resolve
 
     def slow(reference: str, base: Path) -> Any:
@@ -208,7 +208,7 @@ async def test_a_long_pull_goes_on_in_the_background_once(life: Life) -> None:
         return resolve(reference, base)
 
     life.images.slow.add("/big")
-    life.images.resolve = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(life.images, "resolve", slow)
     await life.want(wanted(app("a", image="/big"), app("b")))
     assert life.running == ["b"]
     assert life.seen("a").image == "pulling"
@@ -219,7 +219,7 @@ async def test_a_long_pull_goes_on_in_the_background_once(life: Life) -> None:
     assert [reference for reference, _ in life.images.resolved].count("/big") == 1
 
 
-async def test_a_pod_that_goes_while_its_image_is_pulled_is_gone(life: Life) -> None:
+async def test_a_pod_that_goes_while_its_image_is_pulled_is_gone(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, resolve = threading.Event(), life.images.resolve
 
     def slow(reference: str, base: Path) -> Any:
@@ -227,7 +227,7 @@ async def test_a_pod_that_goes_while_its_image_is_pulled_is_gone(life: Life) -> 
         return resolve(reference, base)
 
     life.images.slow.add("/big")
-    life.images.resolve = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(life.images, "resolve", slow)
     await life.want(wanted(app("a", image="/big")))
     await life.want(None)
     gate.set()
@@ -435,7 +435,9 @@ async def test_an_exit_during_a_start_is_not_lost(life: Life) -> None:
     assert life.seen("a").restart_count == 1
 
 
-async def test_an_exit_while_an_image_is_looked_up_after_a_restart_is_not_lost(life: Life) -> None:
+async def test_an_exit_while_an_image_is_looked_up_after_a_restart_is_not_lost(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await life.want(wanted(app("a"), app("b")))
     life.runtime.watched.clear()
     life.runtime.end("b", 1)
@@ -450,12 +452,12 @@ async def test_an_exit_while_an_image_is_looked_up_after_a_restart_is_not_lost(l
             life.runtime.end("a", 1)
             done.set()
 
-        life.images.resolve = resolve  # type: ignore[method-assign]
+        monkeypatch.setattr(life.images, "resolve", resolve)
         loop.call_soon_threadsafe(end)
         assert done.wait(10)
         return resolve(reference, base)
 
-    life.images.resolve = while_resolving  # type: ignore[method-assign]
+    monkeypatch.setattr(life.images, "resolve", while_resolving)
     await life.settle()
     assert life.running == ["a", "b"]
     assert (life.seen("a").restart_count, life.seen("b").restart_count) == (1, 1)

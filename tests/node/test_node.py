@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from minikube_lite.core.model import Policy
 from minikube_lite.images.store import ImageStore
-from minikube_lite.node import editing, watch
+from minikube_lite.node import watch
 from minikube_lite.node.log_tail import log_path
 from minikube_lite.node.node import Node
 from minikube_lite.node.paths import Paths
@@ -276,7 +277,7 @@ async def test_a_full_disk_is_said_and_changes_nothing(machine: Machine, monkeyp
     async with machine.node() as node:
         await apply(node, WEB)
         await until(lambda: phase(node) == "Running")
-        monkeypatch.setattr(editing.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         error = await refused(apply(node, WEB_2))
         assert (error.code, "No space left" in error.message) == (507, True)
         assert [item.name for item in machine.manifests.iterdir()] == ["web.yaml"]
@@ -351,6 +352,24 @@ async def test_documents_are_deleted_with_a_word_for_each(machine: Machine) -> N
             ("s", "skipped"),
         ]
         await until(lambda: pod(node) is None)
+
+
+async def test_a_document_that_cannot_be_deleted_keeps_no_other_from_it(machine: Machine) -> None:
+    async with machine.node() as node:
+        await apply(node, WEB)
+        await apply(node, pod_yaml("db"))
+        await until(lambda: (phase(node), phase(node, "db")) == ("Running", "Running"))
+        (machine.manifests / "web.yaml").write_text("a: [")
+        await until(lambda: trouble(node) == "InvalidManifest")
+        other = pod_yaml("other", meta="  namespace: test\n")
+        for namespace, given, deleted in (("default", f"{WEB}---\n{pod_yaml('db')}", ["db"]), ("prod", other, [])):
+            outcome = await node.delete_documents(
+                given.encode(), source="given.yaml", namespace=namespace, grace=None, dry_run=False
+            )
+            assert [item.name for item in outcome.items] == deleted
+            assert [problem.source for problem in outcome.problems] == ["given.yaml"]
+        await until(lambda: pod(node, "db") is None)
+        assert phase(node) == "Running"
 
 
 # -- reading
