@@ -263,8 +263,10 @@ class LinuxRuntime:
 
     async def inspect(self, record: PodRecord, container: str, bundle: str) -> RunState:
         directory = self.bundle(record, container, bundle)
+        cgroup = Cgroup(f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}")
         try:
             if bundle_records.claim(str(directory), {"pid": 0}):
+                await asyncio.to_thread(_kill_and_remove, cgroup)  # none, unless somebody took the claim away
                 return RunState("never")
         except FileNotFoundError:
             return RunState("never")
@@ -279,15 +281,19 @@ class LinuxRuntime:
             if not alive:
                 if (ended := _read(directory / "exit.json")) is not None:  # it ended between the two looks
                     return RunState("exited", exit=_exit(ended))
-                await self.kill(record, container)
+                await asyncio.to_thread(_kill_and_remove, cgroup)
                 if state is None:
                     return RunState("never")
                 return RunState("exited", exit=_unknown(state))
             if state is not None:
                 self._watch(record, container, bundle, shim["pid"], shim["startTime"])
                 return RunState("running", Running(state["pid"], state["startedAt"], state["startedWall"]))
-            if boottime() > deadline:
-                raise RuntimeFailure("CreateContainerError", f"{directory}: the shim does not say what it does")
+            present = (directory / "state.json").exists()
+            torn = present and _read(directory / "state.json") is None  # written by rename: it was harmed later
+            if torn or boottime() > deadline:  # a run that cannot be controlled may not go on
+                await asyncio.to_thread(_kill_and_remove, cgroup)
+                await asyncio.to_thread(_settle, directory)
+                return RunState("exited", exit=_unknown({}))
             await asyncio.sleep(0.01)
 
     def _watch(self, record: PodRecord, container: str, bundle: str, pid: int, start_time: int) -> None:
@@ -391,6 +397,9 @@ class LinuxRuntime:
             await self._kill_pause(record)
 
         def remove() -> None:
+            left = Cgroup(self._paths.pod_cgroup(uid))
+            if left.populated():  # what no record knows of
+                left.kill()
             sandbox.remove_sandbox(str(self._paths.pod_run(uid)), self._paths.pod_cgroup(uid))
             sandbox.remove_tree(str(self._paths.pod_logs(meta.namespace, meta.name, uid)))
             sandbox.remove_tree(str(self._paths.pod_state(uid)))
