@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from minikube_lite.spec.scalars import resolve
+
+STRING = "tag:yaml.org,2002:str"
 Base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -20,14 +23,9 @@ def _string(dumper: Any, value: str) -> Any:
     style = None
     if "\n" in value:
         style = "|"
-    elif dumper.resolve(yaml.ScalarNode, value, (True, False)) != "tag:yaml.org,2002:str" or value in (
-        "y",
-        "n",
-        "Y",
-        "N",
-    ):
-        style = '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+    elif resolve(value) != value or dumper.resolve(yaml.ScalarNode, value, (True, False)) != STRING:
+        style = '"'  # what kubectl (`yes`, `1e3`, `08`) or any YAML 1.1 reader (a date) takes for something else
+    return dumper.represent_scalar(STRING, value, style=style)
 
 
 _Dumper.add_representer(str, _string)
