@@ -119,7 +119,8 @@ def set_up(
     process.own_stdio()
     process.become(lambda: parent_alive(report))
     kernel.close_range(3, flags=kernel.CLOSE_RANGE_CLOEXEC)
-    answer = {name: state[name] for name in ("pid", "startTime", "shimPid", "shimStartTime")}
+    told = ("pid", "startTime", "shimPid", "shimStartTime", "startedAt", "startedWall")
+    answer = {name: state[name] for name in told}
     warnings += process.warnings + rootfs.warnings
     os.write(report, json.dumps({"ok": answer | {"mismatches": warnings}}).encode() + b"\n")
     return process

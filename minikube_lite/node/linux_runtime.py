@@ -220,7 +220,7 @@ class LinuxRuntime:
             reason = "StartError" if error.reason == "StartError" else "CreateContainerError"
             raise RuntimeFailure(reason, error.message) from error
         self._watch(record, container, bundle, reply["shimPid"], reply["shimStartTime"])
-        return Running(reply["pid"], boottime(), wall(), tuple(reply.get("mismatches", ())))
+        return Running(reply["pid"], reply["startedAt"], reply["startedWall"], tuple(reply.get("mismatches", ())))
 
     async def _run(
         self, directory: Path, config: dict[str, Any], image: Image, log: str | None, *, ignore_sigchld: bool = False
