@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -30,8 +31,9 @@ def peer(root: Path) -> Iterator[Peer]:
             with connection:
                 if read:
                     connection.recv(65536)
-                for start in range(0, len(answer), step):
-                    connection.sendall(answer[start : start + step])
+                with contextlib.suppress(BrokenPipeError):  # the client may go once it has what it asked for
+                    for start in range(0, len(answer), step):
+                        connection.sendall(answer[start : start + step])
                 if not read:
                     connection.shutdown(socket.SHUT_WR)
                     while connection.recv(65536):
