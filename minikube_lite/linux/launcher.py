@@ -1,4 +1,4 @@
-"""The warm process that forks: one per node, single-threaded, stateless. Started by client, forks shims and helpers.
+"""The warm process that forks: one per node, single-threaded, stateless. Started by client, forks shims and the like.
 
 A request is one datagram on a SEQPACKET unix socket (descriptor 3), `17 run {"bundle": …}`: number, op, JSON, with
 descriptors beside it (SCM_RIGHTS); its reply is `17 {"ok": …}`, as the child sent it, so the loop never waits for a
