@@ -152,7 +152,7 @@ class Executor:
             case BeginTermination(deadline, reason):
                 record = self._pods[key]
                 termination = Termination(boottime(), deadline, reason, wall())
-                self._pods.save(record.with_(termination=termination))
+                self._pods.keep(record.with_(termination=termination))
             case RemovePod(reason):
                 await self._remove_pod(key, reason)
 
@@ -344,7 +344,7 @@ class Executor:
     def _stop(self, key: str, action: StopContainer) -> None:
         record = self._pods[key]
         stop = Stop(boottime(), action.deadline, action.reason)
-        self._pods.save(record.with_container(action.container, stop=stop))
+        self._pods.keep(record.with_container(action.container, stop=stop))
         self._runtime.signal(record, action.container, signal.SIGTERM)
         self._report.normal(
             record, "Killing", f"Stopping container {action.container}: {action.reason}", action.container

@@ -352,7 +352,7 @@ class Node:
         before = record.observed.grace_override
         if record.observed.termination is not None and before is not None:
             grace = min(grace, before)
-        self.pods.save(record.with_(grace_override=grace))
+        self.pods.keep(record.with_(grace_override=grace))
 
     def _writable(self) -> None:
         if self._snapshot.lost:

@@ -10,10 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from minikube_lite.core.model import PodDesired
 from minikube_lite.node import records
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.records import PodRecord
+
+log = structlog.get_logger(__name__)
 
 
 class Pods:
@@ -62,6 +66,17 @@ class Pods:
         self._dirty.discard(uid)
         self._spec_dirty.discard(uid)
         return self.put(record)
+
+    def keep(self, record: PodRecord) -> PodRecord:
+        """Change what is known, and on disk if the disk takes it: an end must not wait until a full disk has room.
+
+        Should the node die before the next `save`, the next node begins the end anew.
+        """
+        try:
+            return self.save(record)
+        except OSError as error:
+            log.warning("record_not_saved", pod=record.key, error=error.strerror)
+            return self.put(record)
 
     def flush(self, key: str) -> None:
         """Write down what was deferred. Raises OSError; it stays deferred then."""

@@ -102,6 +102,7 @@ def trouble_of(key: str, snapshot: Snapshot, source: str) -> tuple[str, str] | N
     if snapshot.lost:
         return "ManifestsLost", snapshot.lost
     if key not in snapshot.pods and source in snapshot.held:
-        problems = tuple(p for found in snapshot.file_problems.values() for p in found if p.source == source)
+        known = (*snapshot.file_problems.values(), *snapshot.problems.values())
+        problems = tuple(problem for found in known for problem in found if problem.source == source)
         return "InvalidManifest", "; ".join(map(str, problems)) or f"{source} cannot be read"
     return None

@@ -67,8 +67,8 @@ class _Handler(FileSystemEventHandler):
             self._call(self._lost)
         elif VOLUME_DATA in names:
             self._call(self._tell, None)
-        elif isinstance(event, FileClosedEvent | FileDeletedEvent | FileCreatedEvent | FileMovedEvent):
-            self._call(self._tell, names)
+        elif type(event) is FileClosedEvent or type(event) in COMES_AND_GOES:
+            self._call(self._tell, names)  # a directory too: one that is named like a manifest is complained about
 
     def _call(self, callback: Callable[..., None], *args: set[str] | None) -> None:
         try:

@@ -38,6 +38,7 @@ def shared_yard(rootfs: Path) -> Iterator[Yard]:
 def yard(shared_yard: Yard) -> Iterator[Yard]:
     """The shared node. After each test its pods have to be gone, and all that was theirs."""
     before = shared_yard.node.pid
+    shared_yard.since = int(shared_yard.node.get("/api/v1/events")["metadata"]["resourceVersion"])
     yield shared_yard
     shared_yard.clear()
     assert shared_yard.node.pid == before

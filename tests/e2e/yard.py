@@ -24,6 +24,8 @@ class Yard:
     def __init__(self, node: NodeProcess, rootfs: Path) -> None:
         self.node = node
         self.rootfs = rootfs
+        self.since = 0
+        """Events up to this resource version are those of earlier tests."""
 
     # -- manifests ---------------------------------------------------------------------------------------------------
 
@@ -76,6 +78,7 @@ class Yard:
 
     def events(self, pod: str) -> list[Json]:
         items: list[Json] = self.node.get("/api/v1/events")["items"]
+        items = [event for event in items if int(event["metadata"]["resourceVersion"]) > self.since]
         return [event for event in items if event["involvedObject"]["name"] == pod]
 
     def wait_event(self, pod: str, reason: str, text: str = "") -> Json:
