@@ -19,8 +19,8 @@ import structlog
 from minikube_lite.core import oci
 from minikube_lite.core.model import Exit
 from minikube_lite.images.store import Image, ImageError, ImageStore
+from minikube_lite.linux import cgroups, sandbox
 from minikube_lite.linux import records as bundle_records
-from minikube_lite.linux import sandbox
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, resize
 from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
@@ -136,7 +136,7 @@ class LinuxRuntime:
             if not self._watch_pause(record):
                 return False
         mounted = set(sandbox.mounts_below(str(self._paths.pod_run(uid))))
-        return all(pin in mounted for pin in pins) and Cgroup(self._paths.pod_cgroup(uid)).exists()
+        return all(pin in mounted for pin in pins) and (Cgroup(self._paths.pod_cgroup(uid)).exists() or _no_cgroups())
 
     async def _start_pause(self, record: PodRecord) -> None:
         """A process that only holds the shared PID namespace, as its PID 1. It reaps: see `ignoreSigchld`."""
@@ -179,6 +179,7 @@ class LinuxRuntime:
 
         def kill() -> None:
             _kill_and_remove(Cgroup(f"{self._paths.pod_cgroup(uid)}/{PAUSE}"))
+            _signal(Path(directory), signal.SIGKILL)
             for path in list(sandbox.mounts_below(pin)):
                 kernel.umount2(path, kernel.MNT_DETACH)
             _settle(Path(directory))
@@ -349,23 +350,11 @@ class LinuxRuntime:
         self.on_exit(record.observed.uid, container, bundle, _unknown(state))
 
     def signal(self, record: PodRecord, container: str, signo: int) -> None:
-        state = _read(self.bundle(record, container, record.bundles[container]) / "state.json")
-        if state is None:
-            return
-        try:
-            pidfd = os.pidfd_open(state["pid"])
-        except ProcessLookupError:
-            return
-        try:
-            if _alive(state):  # looked at after the pidfd was opened: it is this very process
-                signal.pidfd_send_signal(pidfd, signo)
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(pidfd)
+        _signal(self.bundle(record, container, record.bundles[container]), signo)
 
     async def kill(self, record: PodRecord, container: str) -> None:
         await asyncio.to_thread(self.cgroup(record, container).kill)
+        self.signal(record, container, signal.SIGKILL)  # where no cgroup is mounted that could be killed
 
     async def update_resources(self, record: PodRecord, container: str) -> tuple[str, ...]:
         pod = record.observed.pod
@@ -442,6 +431,30 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _alive(process: Mapping[str, Any]) -> bool:
     """Whether the process of this record (pid, startTime, bootId) still runs."""
     return bool(process.get("pid")) and bundle_records.is_alive(process["pid"], process["startTime"], process["bootId"])
+
+
+def _signal(bundle: Path, signo: int) -> None:
+    """Signal the PID 1 of a bundle, if it still is that very process."""
+    state = _read(bundle / "state.json")
+    if state is None:
+        return
+    try:
+        pidfd = os.pidfd_open(state["pid"])
+    except ProcessLookupError:
+        return
+    try:
+        if _alive(state):  # looked at after the pidfd was opened: it is this very process
+            signal.pidfd_send_signal(pidfd, signo)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
+
+
+def _no_cgroups() -> bool:
+    """Whether this machine has none mounted at all; then nothing is enforced, and nothing can be missed."""
+    layout = cgroups.layout()
+    return not layout.v1 and layout.unified is None
 
 
 def _exit(value: Mapping[str, Any]) -> Exit:

@@ -483,12 +483,18 @@ def test_without_root_a_command_says_so(yard: Yard) -> None:
 class Bare(NodeProcess):
     """A node in a mount namespace of its own, in which there are no cgroups."""
 
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        script = "mount -t tmpfs none /sys/fs/cgroup && echo made && exec sleep infinity"
+        self.holder = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.PIPE)
+        assert self.holder.stdout is not None
+        assert self.holder.stdout.readline() == b"made\n"
+
     def start(self, *options: str) -> None:
-        script = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"'
         run = [*self.command, "run", str(self.manifests), *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", script, "sh", *run],
+                ["nsenter", "-m", "-t", str(self.holder.pid), *run],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -496,6 +502,11 @@ class Bare(NodeProcess):
                 cwd=self.root,
             )
         self.wait_until(self._answers, "the node's socket answers")
+
+    def close(self) -> None:
+        self.stop(signal.SIGKILL)
+        self.holder.kill()
+        self.holder.communicate()
 
 
 def test_without_cgroups_pods_run_and_it_is_said_what_is_not_enforced(traces: Traces, rootfs: Path) -> None:
@@ -510,14 +521,18 @@ def test_without_cgroups_pods_run_and_it_is_said_what_is_not_enforced(traces: Tr
         for what in ("memory limit of 33554432 bytes", "cpu"):
             yard.wait_event("web", "NotEnforced", what)
         assert yard.exec("web", "hostname") == "web\n"
-        pid = yard.pid("web")
+        yard.run("shared", shareProcessNamespace=True)
+        yard.run("asked", yard.container("trap 'exit 7' TERM; while :; do sleep 0.05; done"))
+        before = [identity(yard, name) for name in ("web", "shared", "asked")]
         node.kill9()
         node.start()
-        node.wait_phase("web", "Running")
+        assert [identity(yard, name) for name in ("web", "shared", "asked")] == before
+        yard.put("web", yard.container("exec sleep 1000"))
+        yard.wait_restarts("web", 1)
         node.drain()
-        assert not alive(pid)
+        assert not [one for one in before if alive(one["pid"])]
     finally:
-        node.stop(signal.SIGKILL)
+        node.close()
         traces.assert_none()
         shutil.rmtree(root)
 
