@@ -13,6 +13,8 @@ LogFormat = Literal["auto", "text", "json"]
 
 def configure(format: LogFormat, verbose: bool = False) -> None:
     """`auto`: coloured lines on a terminal, JSON elsewhere. Lines go to standard error."""
+    # watchdog reports each end of a watch that had news under way as an error; `node.watch` looks for itself.
+    logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
     tty = sys.stderr.isatty()
     renderer: Any
     if format == "json" or (format == "auto" and not tty):

@@ -423,6 +423,24 @@ def test_a_full_disk_refuses_what_is_new_and_harms_nothing_that_runs(small_disk:
     assert identity(yard, "web") == before
 
 
+def test_apply_to_a_full_disk_says_so_and_leaves_the_directory_as_it_was(small_disk: Yard) -> None:
+    yard = small_disk
+    inside = yard.node.root / "manifests"
+    yard.node.manifests.rmdir()
+    yard.node.manifests.symlink_to(inside)
+    (inside / "web.yaml").write_text(good(yard, "web"))
+    yard.node.wait_phase("web", "Running")
+    before = identity(yard, "web")
+    fill(yard)
+    large = good(yard, "web").replace("infinity", "1000s") + "# padding\n" * 1000
+    done = yard.node.cli("apply", "-f", "-", input=large, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert [path.name for path in inside.iterdir()] == ["web.yaml"]
+    assert (inside / "web.yaml").read_text() == good(yard, "web")
+    assert identity(yard, "web") == before
+
+
 def test_on_a_full_disk_a_container_that_ends_is_not_forgotten(small_disk: Yard) -> None:
     yard = small_disk
     put_beside(yard, "web")
