@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import structlog
 
 from minikube_lite.core import oci
-from minikube_lite.core.model import Exit
 from minikube_lite.images.store import Image, ImageError, ImageStore
 from minikube_lite.linux import cgroups, sandbox
 from minikube_lite.linux import records as bundle_records
@@ -25,7 +23,8 @@ from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, resize
 from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
 from minikube_lite.linux.mounts import overlay
-from minikube_lite.node.clock import boottime, wall
+from minikube_lite.node import bundles
+from minikube_lite.node.clock import boottime
 from minikube_lite.node.exec_session import LinuxExecSession, open_exec
 from minikube_lite.node.image_user import image_user
 from minikube_lite.node.log_tail import log_path
@@ -42,8 +41,6 @@ SHM_BYTES = 64 << 20
 LOG_MAX_BYTES = 10 << 20
 LOG_MAX_FILES = 5
 """The kubelet's containerLogMaxSize and containerLogMaxFiles."""
-SETTLE = 10.0
-"""Seconds to wait for a shim that has claimed its bundle to say what became of it."""
 PAUSE = "pause"
 """The bundle of the process that holds a shared PID namespace."""
 
@@ -162,8 +159,8 @@ class LinuxRuntime:
         """Have `on_sandbox_lost` called when it ends; False where it does not run."""
         uid = record.observed.uid
         directory = self._pause_bundle(uid)
-        state = _read(directory / "state.json")
-        if state is None or not _alive(state):
+        state = bundles.read(directory / "state.json")
+        if state is None or not bundles.alive(state):
             return False
 
         def lost() -> None:
@@ -179,10 +176,10 @@ class LinuxRuntime:
 
         def kill() -> None:
             _kill_and_remove(Cgroup(f"{self._paths.pod_cgroup(uid)}/{PAUSE}"))
-            _signal(Path(directory), signal.SIGKILL)
+            bundles.signal_init(Path(directory), signal.SIGKILL)
             for path in list(sandbox.mounts_below(pin)):
                 kernel.umount2(path, kernel.MNT_DETACH)
-            _settle(Path(directory))
+            bundles.settle(Path(directory))
             sandbox.remove_tree(directory)
 
         await asyncio.to_thread(kill)
@@ -271,30 +268,30 @@ class LinuxRuntime:
                 return RunState("never")
         except FileNotFoundError:
             return RunState("never")
-        deadline = boottime() + SETTLE
+        deadline = boottime() + bundles.SETTLE
         while True:
-            ended = _read(directory / "exit.json")
+            ended = bundles.read(directory / "exit.json")
             if ended is not None:
-                return RunState("exited", exit=_exit(ended))
-            shim = _read(directory / "shim.json") or {}
-            alive = _alive(shim)
-            state = _read(directory / "state.json")
+                return RunState("exited", exit=bundles.exit_of(ended))
+            shim = bundles.read(directory / "shim.json") or {}
+            alive = bundles.alive(shim)
+            state = bundles.read(directory / "state.json")
             if not alive:
-                if (ended := _read(directory / "exit.json")) is not None:  # it ended between the two looks
-                    return RunState("exited", exit=_exit(ended))
+                if (ended := bundles.read(directory / "exit.json")) is not None:  # it ended between the two looks
+                    return RunState("exited", exit=bundles.exit_of(ended))
                 await asyncio.to_thread(_kill_and_remove, cgroup)
                 if state is None:
                     return RunState("never")
-                return RunState("exited", exit=_unknown(state))
+                return RunState("exited", exit=bundles.unknown_exit(state))
             if state is not None:
                 self._watch(record, container, bundle, shim["pid"], shim["startTime"])
                 return RunState("running", Running(state["pid"], state["startedAt"], state["startedWall"]))
             present = (directory / "state.json").exists()
-            torn = present and _read(directory / "state.json") is None  # written by rename: it was harmed later
+            torn = present and bundles.read(directory / "state.json") is None  # written by rename: it was harmed later
             if torn or boottime() > deadline:  # a run that cannot be controlled may not go on
                 await asyncio.to_thread(_kill_and_remove, cgroup)
-                await asyncio.to_thread(_settle, directory)
-                return RunState("exited", exit=_unknown({}))
+                await asyncio.to_thread(bundles.settle, directory)
+                return RunState("exited", exit=bundles.unknown_exit({}))
             await asyncio.sleep(0.01)
 
     def _watch(self, record: PodRecord, container: str, bundle: str, pid: int, start_time: int) -> None:
@@ -336,21 +333,21 @@ class LinuxRuntime:
 
     def _shim_ended(self, record: PodRecord, container: str, bundle: str) -> None:
         directory = self.bundle(record, container, bundle)
-        ended = _read(directory / "exit.json")
+        ended = bundles.read(directory / "exit.json")
         if ended is None:
             asyncio.get_running_loop().create_task(self._shim_lost(record, container, bundle))
             return
-        self.on_exit(record.observed.uid, container, bundle, _exit(ended))
+        self.on_exit(record.observed.uid, container, bundle, bundles.exit_of(ended))
 
     async def _shim_lost(self, record: PodRecord, container: str, bundle: str) -> None:
         """The shim was killed: its container dies with it (PR_SET_PDEATHSIG); make sure of it, then say so."""
         cgroup = Cgroup(f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}")
         await asyncio.to_thread(_kill_and_remove, cgroup)
-        state = _read(self.bundle(record, container, bundle) / "state.json") or {}
-        self.on_exit(record.observed.uid, container, bundle, _unknown(state))
+        state = bundles.read(self.bundle(record, container, bundle) / "state.json") or {}
+        self.on_exit(record.observed.uid, container, bundle, bundles.unknown_exit(state))
 
     def signal(self, record: PodRecord, container: str, signo: int) -> None:
-        _signal(self.bundle(record, container, record.bundles[container]), signo)
+        bundles.signal_init(self.bundle(record, container, record.bundles[container]), signo)
 
     async def kill(self, record: PodRecord, container: str) -> None:
         await asyncio.to_thread(self.cgroup(record, container).kill)
@@ -399,7 +396,7 @@ class LinuxRuntime:
         self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool
     ) -> LinuxExecSession:
         directory = self.bundle(record, container, record.bundles[container])
-        config = _read(directory / "config.json")
+        config = bundles.read(directory / "config.json")
         if config is None:
             raise RuntimeFailure("InternalError", f"{directory}: config.json cannot be read")
         process = oci.exec_process(config["process"], command, tty)
@@ -420,75 +417,10 @@ def _container(record: PodRecord, name: str) -> Container:
     return next(item for item in record.observed.pod.spec.containers if item.name == name)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value
-
-
-def _alive(process: Mapping[str, Any]) -> bool:
-    """Whether the process of this record (pid, startTime, bootId) still runs."""
-    return bool(process.get("pid")) and bundle_records.is_alive(process["pid"], process["startTime"], process["bootId"])
-
-
-def _signal(bundle: Path, signo: int) -> None:
-    """Signal the PID 1 of a bundle, if it still is that very process."""
-    state = _read(bundle / "state.json")
-    if state is None:
-        return
-    try:
-        pidfd = os.pidfd_open(state["pid"])
-    except ProcessLookupError:
-        return
-    try:
-        if _alive(state):  # looked at after the pidfd was opened: it is this very process
-            signal.pidfd_send_signal(pidfd, signo)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(pidfd)
-
-
 def _no_cgroups() -> bool:
     """Whether this machine has none mounted at all; then nothing is enforced, and nothing can be missed."""
     layout = cgroups.layout()
     return not layout.v1 and layout.unified is None
-
-
-def _exit(value: Mapping[str, Any]) -> Exit:
-    return Exit(
-        code=value["code"],
-        signal=value.get("signal") or 0,
-        oom_killed=bool(value.get("oomKilled")),
-        started_at=value.get("startedAt") or 0.0,
-        finished_at=value.get("finishedAt") or 0.0,
-        started_wall=value.get("startedWall") or 0.0,
-        finished_wall=value.get("finishedWall") or 0.0,
-        message=value.get("message") or "",
-    )
-
-
-def _unknown(state: Mapping[str, Any]) -> Exit:
-    """The end of a container whose shim was killed: nobody was left to see the exit status (the kubelet's words)."""
-    return Exit(
-        code=137,
-        started_at=state.get("startedAt") or 0.0,
-        finished_at=boottime(),
-        started_wall=state.get("startedWall") or 0.0,
-        finished_wall=wall(),
-        reason="ContainerStatusUnknown",
-        message="the process that watched over the container was killed, and the container with it",
-    )
-
-
-def _settle(bundle: Path) -> None:
-    """Wait for the shim of a killed container to be done with its bundle."""
-    shim = _read(bundle / "shim.json") or {}
-    until = boottime() + SETTLE
-    while _alive(shim) and boottime() < until:
-        time.sleep(0.002)
 
 
 def _kill_and_remove(cgroup: Cgroup) -> None:
