@@ -41,6 +41,8 @@ SHM_BYTES = 64 << 20
 LOG_MAX_BYTES = 10 << 20
 LOG_MAX_FILES = 5
 """The kubelet's containerLogMaxSize and containerLogMaxFiles."""
+RESPAWN = 1.0
+"""Seconds until a launcher that could not be started is tried again."""
 PAUSE = "pause"
 """The bundle of the process that holds a shared PID namespace."""
 
@@ -70,9 +72,14 @@ class LinuxRuntime:
             return
         log.warning("launcher_died", pid=self._launcher.pid)
         self._launcher.close()
-        self._launcher = self._respawn()
-        self._launcher.on_death = self._launcher_died
-        self._launcher.attach(asyncio.get_running_loop())
+        try:
+            self._launcher = self._respawn()
+            self._launcher.on_death = self._launcher_died
+            self._launcher.attach(asyncio.get_running_loop())
+        except OSError as error:  # it was killed before it was up, or there is no room for a process: never give up
+            log.error("launcher_not_started", error=str(error), again_in=RESPAWN)
+            asyncio.get_running_loop().call_later(RESPAWN, self._launcher_died)
+            return
         log.info("launcher_started", pid=self._launcher.pid)
 
     @property

@@ -38,7 +38,7 @@ def launcher(node: NodeProcess) -> int:
 
 def identity(yard: Yard, pod: str, *containers: str) -> Json:
     """What must not change for a pod that did not notice anything."""
-    found = {"uid": yard.uid(pod)}
+    found: Json = {"uid": yard.uid(pod)}
     for name in containers or ("app",):
         pid = yard.pid(pod, name)
         found[name] = (pid, start_time(pid), yard.restarts(pod, name), yard.status(pod, name)["state"])
@@ -222,6 +222,16 @@ def test_a_launcher_that_dies_while_pods_start_costs_none_of_them(fresh: Yard) -
         node.wait_phase(f"pod-{number}", "Running")
     runs = [len(list(yard.controller("pids", f"pod-{number}", None).glob("*/"))) for number in range(12)]
     assert runs == [1] * 12, "one run of each"
+
+
+def test_a_launcher_that_is_killed_again_and_again_before_it_is_up_is_started_again(fresh: Yard) -> None:
+    yard, node = fresh, fresh.node
+    yard.run("web")
+    before = identity(yard, "web")
+    for _ in range(10):
+        os.kill(launcher(node), signal.SIGKILL)
+    yard.run("new")
+    assert identity(yard, "web") == before
 
 
 def test_launcher_and_node_are_killed_together(fresh: Yard) -> None:
