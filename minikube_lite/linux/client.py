@@ -99,7 +99,8 @@ class Launcher:
             self._socket.settimeout(30)
             if self._socket.recv(MAX_MESSAGE):
                 return
-            self._reap()
+            if os.WIFSIGNALED(self._reap()):  # that says nothing of the way it was started
+                self._ways = protected_interpreters(sys.executable)
             self._start()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -190,11 +191,13 @@ class Launcher:
             if not future.done():
                 future.set_exception(LauncherDied())
 
-    def _reap(self) -> None:
-        if self._socket:
-            self._socket.close()  # on which it ends by itself
-            self._socket = None
-            os.waitpid(self.pid, 0)
+    def _reap(self) -> int:
+        """Close the socket, on which the launcher ends by itself; returns its wait status."""
+        if not self._socket:
+            return 0
+        self._socket.close()
+        self._socket = None
+        return os.waitpid(self.pid, 0)[1]
 
     def close(self) -> None:
         """End the launcher; containers go on. Closing twice is as good as once."""

@@ -160,8 +160,11 @@ class Shim:
         self._follow()
         _, status = os.waitpid(self.pid, 0)
         ended, ended_wall = boottime(), time()
-        state = read_json(f"{self.bundle}/{STATE}")
-        cgroup = Cgroup(state["cgroupsPath"])
+        try:
+            state = read_json(f"{self.bundle}/{STATE}") or {}
+        except ValueError:  # somebody has harmed it: the exit code is worth more than when it began
+            state = {}
+        cgroup = Cgroup(self.birth.cgroup)
         notes = []
         oom = False
         try:
@@ -183,9 +186,9 @@ class Shim:
                 "code": 128 + signal if signal else os.WEXITSTATUS(status),
                 "signal": signal,
                 "oomKilled": oom,
-                "startedAt": state["startedAt"],
+                "startedAt": state.get("startedAt", ended),
                 "finishedAt": ended,
-                "startedWall": state["startedWall"],
+                "startedWall": state.get("startedWall", ended_wall),
                 "finishedWall": ended_wall,
                 "message": "; ".join(notes),
             },

@@ -46,6 +46,17 @@ async def test_the_reply_names_container_and_shim_so_that_no_other_process_is_ta
     assert not is_alive(started["pid"], started["startTime"], state["bootId"])
 
 
+@pytest.mark.parametrize("harm", ["torn", "gone"])
+async def test_a_state_that_somebody_harmed_does_not_cost_the_exit_code(box: Box, harm: str) -> None:
+    await box.run("sh", "-c", "sleep 0.3; exit 7")
+    state = box.path("state.json")
+    state.write_text("{") if harm == "torn" else state.unlink()
+    record = await box.ended()
+    assert record["code"] == 7
+    assert record["startedAt"] <= record["finishedAt"]
+    assert not Cgroup(box.cgroup).exists()
+
+
 async def test_an_ended_container_leaves_records_and_nothing_else(box: Box) -> None:
     await box.run("true")
     await box.ended()

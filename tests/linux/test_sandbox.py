@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -156,3 +158,44 @@ def test_removing_a_tree_does_not_follow_symlinks(tmp_path: Path) -> None:
     remove_tree(str(tree))
     assert sorted(os.listdir(tmp_path)) == ["precious"]
     assert (tmp_path / "precious/file").read_text() == "precious"
+
+
+def maker_of(launcher: Launcher) -> int:
+    """The child of the launcher that makes sandboxes."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    makers = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "mkl-sandboxes\n"]
+    assert len(makers) == 1, makers
+    return makers[0]
+
+
+async def test_whoever_makes_sandboxes_is_back_in_the_namespaces_of_the_machine(pod: Pod) -> None:
+    reply = await pod.make()
+    maker = maker_of(pod.launcher)
+    for kind in ("net", "ipc", "uts", "mnt"):
+        assert os.readlink(f"/proc/{maker}/ns/{kind}") == os.readlink(f"/proc/self/ns/{kind}")
+    assert os.stat(reply["namespaces"]["network"]).st_ino != os.stat("/proc/self/ns/net").st_ino
+    pod.remove()
+
+
+async def test_a_failed_sandbox_leaves_its_maker_at_home_and_the_next_one_is_made(pod: Pod) -> None:
+    await pod.make()
+    maker = maker_of(pod.launcher)
+    pod.remove()
+    with pytest.raises(LauncherError):
+        await pod.make(sysctl={"kernel.panic": "1"})
+    assert os.readlink(f"/proc/{maker}/ns/net") == os.readlink("/proc/self/ns/net")
+    await pod.make()
+    assert maker_of(pod.launcher) == maker
+    pod.remove()
+
+
+async def test_a_maker_that_was_killed_is_replaced_and_its_request_is_answered(pod: Pod) -> None:
+    await pod.make()
+    os.kill(maker_of(pod.launcher), signal.SIGSTOP)
+    asked = asyncio.ensure_future(pod.make())
+    await asyncio.sleep(0.05)
+    os.kill(maker_of(pod.launcher), signal.SIGKILL)
+    with pytest.raises(LauncherError, match="died"):
+        await asked
+    await pod.make()
+    pod.remove()
