@@ -140,8 +140,9 @@ def measure(work: Path, rounds: int, pause: float) -> Table:
         "capabilities, masked paths. *Whole* ends when the cgroup is gone and the exit code is known. minikube-lite and"
         " the C program also mount an overlay root and have a warm process to fork from; runc and crun are given a "
         "directory for a root, and start as new processes, as they always do.",
-        f"{pause * 1000:.0f} ms between two runs: at rest, the first move of a process into a cgroup waits for an RCU "
-        "grace period (10 ms and more, whoever does it); only then is it cheap for a while."
+        f"{pause * 1000:.0f} ms between two runs: at rest, moving a process into a cgroup by `cgroup.procs` waits "
+        "for an RCU grace period, 10 ms and more; only then is it cheap for a while. minikube-lite and the C program "
+        "have theirs born in the v2 cgroup (`CLONE_INTO_CGROUP`) and moved by v1's `tasks`, which wait for nothing."
         if pause
         else "No pause between two runs: each also waits for what the kernel still does for the one before it, such as "
         "taking its network namespace down.",

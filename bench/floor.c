@@ -59,14 +59,30 @@ static void put(const char *directory, const char *file, const char *text) {
     close(fd);
 }
 
+static int is_v2(const char *tree) { return !strcmp(tree, "unified") || !strcmp(tree, "cgroup"); }
+
+/* Make the cgroup in the v2 tree, for the container to be born in; -1 where there is no such tree. */
+static int make_v2(const char *name) {
+    char path[512];
+    for (int i = 0; i < count; i++)
+        if (is_v2(base(trees[i]))) {
+            snprintf(path, sizeof path, "%s/%s", trees[i], name);
+            CHECK(mkdir(path, 0755));
+            int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            CHECK(fd);
+            return fd;
+        }
+    return -1;
+}
+
 static void make_cgroups(const char *name) {
     static const char *devices[] = {"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm",
                                     "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm"};
     char path[512];
     for (int i = 0; i < count; i++) {
         snprintf(path, sizeof path, "%s/%s", trees[i], name);
-        CHECK(mkdir(path, 0755));
         const char *tree = base(trees[i]);
+        if (!is_v2(tree)) CHECK(mkdir(path, 0755));
         if (!strcmp(tree, "cpu") || !strcmp(tree, "cpu,cpuacct")) {
             put(path, "cpu.cfs_period_us", "100000");
             put(path, "cpu.cfs_quota_us", "20000");
@@ -81,7 +97,7 @@ static void make_cgroups(const char *name) {
             put(path, "cpu.weight", "20");
             put(path, "memory.max", "67108864");
         }
-        put(path, "cgroup.procs", "0");
+        if (!is_v2(tree)) put(path, "tasks", "0"); /* one thread moves itself: no lock, no RCU grace period */
     }
 }
 
@@ -202,6 +218,8 @@ static void be_shim(const char *bundle, const char *cgroup, int started) {
     char byte;
     CHECK(pipe2(report, O_CLOEXEC));
     struct clone_args how = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
+    int v2 = make_v2(cgroup);
+    if (v2 >= 0) how.flags |= CLONE_INTO_CGROUP, how.cgroup = v2;
     pid_t pid = syscall(SYS_clone3, &how, sizeof how);
     CHECK(pid);
     if (pid == 0) become_container(bundle, cgroup);
