@@ -28,6 +28,14 @@ def make(mount: str, path: str, controllers: tuple[str, ...], cpuset: bool) -> l
     `controllers` (v2) are enabled for it from the top down; `cpuset` (v1) has each new one inherit CPUs and memory
     nodes, as without them no process can enter.
     """
+    if not controllers and not cpuset:  # nothing to do on the way: most often what is above is there
+        try:
+            os.mkdir(mount + path, 0o755)
+            return [mount + path]
+        except FileExistsError:
+            return []
+        except OSError:
+            pass  # go the whole way, which says where it ends
     made: list[str] = []
     here = mount
     try:
@@ -190,6 +198,11 @@ def pauses(seconds: float) -> Iterator[float]:
 
 def remove(directory: str) -> bool:
     """One try to remove it with all below it; False if something in it still lives. Raises OSError in words."""
+    try:
+        os.rmdir(directory)
+        return True
+    except OSError:
+        pass  # it has children, or processes, or is not there
     for each in walk(directory):
         try:
             os.rmdir(each)

@@ -8,8 +8,9 @@ Files: Documentation/admin-guide/cgroup-v1/, Documentation/scheduler/sched-bwc.r
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
-from minikube_lite.linux.cgroup_writes import Write, keyed, number, read
+from minikube_lite.linux.cgroup_writes import Write, Writes, keyed, number, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +82,14 @@ def devices(directory: str, rules: Sequence[Mapping[str, Any]]) -> list[Write]:
     if device_list(rules) is not None and device_list(rules) == _listed(directory):
         return []
     return [
-        Write(f"{directory}/devices.{'allow' if allow else 'deny'}", line, "device rule", kept=False, soft=False)
-        for allow, line in lines
+        Writes(
+            f"{directory}/devices.{'allow' if allow else 'deny'}",
+            "\n".join(line for _, line in group),
+            "device rule",
+            kept=False,
+            soft=False,
+        )
+        for allow, group in groupby(lines, lambda each: each[0])
     ]
 
 

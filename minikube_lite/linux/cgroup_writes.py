@@ -76,6 +76,27 @@ class Write:
         return f"{self.what} is {there}, not {self.value} (`{self.path}`)"
 
 
+class Writes(Write):
+    """Several lines into one file, each by a write(2) of its own, as the kernel wants them."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return f"write {self.value.replace(chr(10), ', ')} to {self.path} ({self.what})"
+
+    def apply(self) -> None:
+        line = ""
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                for line in self.value.split("\n"):
+                    os.write(fd, line.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise explained(f"set {self.what} to {line}", self.path, error) from None
+
+
 def _same(wanted: str, there: str) -> bool:
     """Equal as the kernel sees it: memory in whole pages, no limit as `max` or a huge number, `0,1` as `0-1`."""
     if wanted == there:

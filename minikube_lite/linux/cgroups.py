@@ -209,14 +209,15 @@ class Cgroup:
                 continue
         return sorted(names)
 
-    def remove(self) -> bool:
-        """Remove it and all below it from every hierarchy, children first. Waits up to 2 s for dying processes;
-        False if some still live then: what is busy stays. True if it is gone, or never was. Raises OSError in words.
+    def remove(self, patience: float = PATIENCE) -> bool:
+        """Remove it and all below it from every hierarchy, children first. Waits `patience` seconds for dying
+        processes; False if some still live then: what is busy stays. True if it is gone, or never was. Raises OSError
+        in words.
         """
         left = [mount + self.path for mount in self._all()]
         left = [directory for directory in left if not tree.remove(directory)]
         if left:
-            for _ in tree.pauses(PATIENCE):
+            for _ in tree.pauses(patience):
                 left = [directory for directory in left if not tree.remove(directory)]
                 if not left:
                     break

@@ -168,8 +168,10 @@ class Shim:
         notes = []
         oom = False
         try:
-            cgroup.kill()
             oom = cgroup.oom_kills() > 0
+            if not cgroup.remove(patience=0):  # the kernel removes only what is empty: then nothing is left to kill
+                cgroup.kill()
+                oom = oom or cgroup.oom_kills() > 0
             if not cgroup.remove():
                 notes.append(f"cgroup {cgroup.path} still has processes that do not die")
         except OSError as error:
