@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from minikube_lite.cli.errors import CliError
 
 Json = dict[str, Any]
 
 
-class Condition:
+class Condition(Protocol):
     """One `--for`. `met` takes the object, None where there is none."""
 
-    gone = False
+    gone: bool = False
     """Whether it is the object's absence that is waited for."""
 
-    def met(self, pod: Json | None) -> bool:
-        raise NotImplementedError
+    def met(self, pod: Json | None) -> bool: ...
 
 
 class Deleted(Condition):

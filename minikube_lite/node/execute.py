@@ -230,7 +230,7 @@ class Executor:
         )
 
     def _reference(self, record: PodRecord, container: str) -> tuple[str, Path]:
-        reference = _spec(record, container).image or ""
+        reference = record.spec(container).image or ""
         return reference, Path(record.observed.source).parent
 
     async def _start(self, key: str, action: StartContainer) -> None:
@@ -246,7 +246,7 @@ class Executor:
                 return
             image = outcome
             record = self._pods[key]  # much may have happened meanwhile: another container may have exited
-        spec = _spec(record, name)
+        spec = record.spec(name)
         bundle = f"{action.restart_count}-{uuid.uuid4().hex[:8]}"
         seen = record.container(name)
         recorded = record.with_container(
@@ -367,9 +367,7 @@ class Executor:
             mismatches = (f"{error.strerror or error}",)
         current = self._pods[key]
         if container:
-            self._pods.save(
-                current.with_container(container, resources=hashes.resources_hash(_spec(record, container)))
-            )
+            self._pods.save(current.with_container(container, resources=hashes.resources_hash(record.spec(container))))
         elif current.observed.sandbox is not None:
             sandbox = replace(current.observed.sandbox, resources=hashes.pod_resources_hash(pod))
             self._pods.save(current.with_(sandbox=sandbox))
@@ -421,7 +419,3 @@ def _resolve(images: ImageStore, reference: str, base: Path) -> Image | ImageErr
 
 def _next_failure(before: Failure | None, reason: str, message: str) -> Failure:
     return Failure(reason, message, boottime(), 1 if before is None else before.count + 1)
-
-
-def _spec(record: PodRecord, container: str):  # type: ignore[no-untyped-def]
-    return next(item for item in record.observed.pod.spec.containers if item.name == container)

@@ -82,10 +82,6 @@ class LinuxRuntime:
             return
         log.info("launcher_started", pid=self._launcher.pid)
 
-    @property
-    def launcher_pid(self) -> int:
-        return self._launcher.pid
-
     async def close(self) -> None:
         """Let go of everything; what runs, runs on."""
         self._closed = True
@@ -205,7 +201,7 @@ class LinuxRuntime:
         directory = self.bundle(record, container, bundle)
         try:
             cgroup = f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}"
-            config = self._config(record, _container(record, container), image, cgroup)
+            config = self._config(record, record.spec(container), image, cgroup)
             log_file = Path(log_path(self._paths, record, container, bundle))
             log_file.parent.mkdir(parents=True, exist_ok=True)
             reply = await self._run(directory, config, image, str(log_file))
@@ -363,7 +359,7 @@ class LinuxRuntime:
     async def update_resources(self, record: PodRecord, container: str) -> tuple[str, ...]:
         pod = record.observed.pod
         if container:
-            return tuple(self.cgroup(record, container).apply(oci.container_resources(_container(record, container))))
+            return tuple(self.cgroup(record, container).apply(oci.container_resources(record.spec(container))))
         running = [name for name, seen in record.observed.containers.items() if seen.state == "running"]
         children = [
             (self.cgroup(record, item.name), oci.container_resources(item))
@@ -412,16 +408,9 @@ class LinuxRuntime:
         except (LauncherError, LauncherDied) as error:
             raise RuntimeFailure("InternalError", _words(error)) from error
 
-    def usage(self, record: PodRecord, container: str) -> dict[str, Any]:
-        return dict(self.cgroup(record, container).stats())
-
 
 _NODE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _PINS: Mapping[str, str] = {"network": "net", "ipc": "ipc", "uts": "uts"}
-
-
-def _container(record: PodRecord, name: str) -> Container:
-    return next(item for item in record.observed.pod.spec.containers if item.name == name)
 
 
 def _no_cgroups() -> bool:

@@ -7,7 +7,6 @@ kept in memory only.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -95,6 +94,3 @@ class Pods:
         """The pod as it was last accepted, in the form of a wish."""
         record = self._by_key.get(key)
         return None if record is None else PodDesired(record.observed.pod, record.observed.source)
-
-    def directory(self, record: PodRecord) -> Path:
-        return self._paths.pod_state(record.observed.uid)

@@ -24,7 +24,7 @@ from minikube_lite.core.model import (
     Stop,
     Termination,
 )
-from minikube_lite.spec.objects import Pod, to_json
+from minikube_lite.spec.objects import Container, Pod, to_json
 
 VERSION = 1
 
@@ -49,6 +49,10 @@ class PodRecord:
     def container(self, name: str) -> ContainerObserved:
         """The container's record; a fresh one where there is none yet."""
         return self.observed.containers.get(name) or ContainerObserved(name=name)
+
+    def spec(self, name: str) -> Container:
+        """The container as the accepted pod asks for it. Raises StopIteration where the pod has none of that name."""
+        return next(item for item in self.observed.pod.spec.containers if item.name == name)
 
     def with_container(self, name: str, **changes: Any) -> PodRecord:
         """A copy in which that container has these fields changed."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from minikube_lite.core.model import Exit
 from minikube_lite.images.store import Image
@@ -91,8 +91,4 @@ class Runtime(Protocol):
 
     async def exec(self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool) -> ExecSession:
         """Start a command in a running container. Raises RuntimeFailure."""
-        ...
-
-    def usage(self, record: PodRecord, container: str) -> dict[str, Any]:
-        """What its cgroup counts (see `linux.cgroups`)."""
         ...

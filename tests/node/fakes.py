@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from minikube_lite.core.model import Exit
 from minikube_lite.images.image import Image, ImageError
@@ -187,6 +186,3 @@ class FakeRuntime:
 
     async def exec(self, record: PodRecord, container: str, command: list[str], tty: bool, stdin: bool) -> ExecSession:
         raise RuntimeFailure("InternalError", "the fake runtime runs nothing")
-
-    def usage(self, record: PodRecord, container: str) -> dict[str, Any]:
-        return {}
