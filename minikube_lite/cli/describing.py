@@ -17,6 +17,8 @@ Json = dict[str, Any]
 
 MANIFEST = "node.minikube-lite/manifest"
 """The annotation that names the manifest file."""
+HEALTHCHECK = "node.minikube-lite/ignored-healthcheck"
+"""The annotation that names the containers whose image has a health check."""
 LONG = 140
 
 
@@ -25,6 +27,7 @@ def describe_pod(pod: Json, events: list[Json], now: float) -> str:
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     annotations = dict(metadata.get("annotations") or {})
     manifest = annotations.pop(MANIFEST, "")
+    annotations.pop(HEALTHCHECK, None)
     lines = [f"Name:\t{metadata['name']}", f"Namespace:\t{metadata.get('namespace', '')}"]
     if spec.get("priority") is not None:
         lines.append(f"Priority:\t{spec['priority']}")
@@ -83,6 +86,8 @@ def _container(container: Json, status: Json | None, pod: Json) -> list[str]:
     lines = [f"Container ID:\t{status.get('containerID', '')}"] if status else []
     lines.append(f"Image:\t{container.get('image', '')}")
     lines += [f"Image ID:\t{status.get('imageID', '')}"] if status else []
+    if container["name"] in str((pod["metadata"].get("annotations") or {}).get(HEALTHCHECK, "")).split(","):
+        lines.append("Image Healthcheck:\tignored, as Kubernetes ignores it (hint: livenessProbe)")
     ports = container.get("ports") or []
     for title, key in (("Port", "containerPort"), ("Host Port", "hostPort")):
         shown = ", ".join(f"{port.get(key, 0)}/{port.get('protocol', 'TCP')}" for port in ports)

@@ -99,6 +99,10 @@ class ContainerObserved:
     """The reference that `image` speaks of."""
     image_failure: Failure | None = None
     image_id: str = ""
+    image_healthcheck: bool = False
+    """Whether the image has a health check; Kubernetes ignores it, and so do we, but say so."""
+    stop_signal: int = 15
+    """What the present run is asked to end with: the image's StopSignal, else SIGTERM."""
     pid: int = 0
     started_at: float = 0.0
     started_wall: float = 0.0
@@ -188,7 +192,7 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Record the deadline, then send the stop signal (SIGTERM unless the image says otherwise)."""
+    """Record the deadline, then send the stop signal (the image's, else SIGTERM)."""
 
     container: str
     deadline: float

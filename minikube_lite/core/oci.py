@@ -108,6 +108,8 @@ def command_line(container: Container, image_config: Mapping[str, Any], env: Map
     args = [expand(word, env) for word in container.args]
     if not command:
         command = list(image_config.get("Entrypoint") or ())
+        if command == [""]:  # `ENTRYPOINT [""]` in a Dockerfile takes away the one below
+            command = []
         args = args or list(image_config.get("Cmd") or ())
     if not command + args:
         raise CannotRun(

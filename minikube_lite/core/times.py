@@ -21,8 +21,10 @@ def seconds(stamp: object) -> float | None:
 
 
 def go_duration(seconds: float) -> str:
-    """As Go prints a `time.Duration`: `4s`, `1.5s`, `1m0s`, `1h0m0s`."""
+    """As Go prints a `time.Duration` of whole milliseconds: `35ms`, `4s`, `1.5s`, `1m0s`, `1h0m0s`."""
     milli = round(seconds * 1000)
+    if 0 < milli < 1000:
+        return f"{milli}ms"
     hours, rest = divmod(milli, 3_600_000)
     minutes, rest = divmod(rest, 60_000)
     tail = f"{rest / 1000:g}s"

@@ -8,7 +8,6 @@ root that no record names). After a reboot nothing runs; records and restart cou
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import replace
 
 import structlog
@@ -68,7 +67,7 @@ async def _adopt_pod(pods: Pods, key: str, runtime: Runtime, boot_id: str) -> Po
             stop = pods[key].container(name).stop
             if state.running is not None and stop is not None and not stop.killed:
                 # The node may have died between recording the stop and sending it. The kubelet asks twice, too.
-                runtime.signal(pods[key], name, signal.SIGTERM)
+                runtime.signal(pods[key], name, pods[key].container(name).stop_signal)
     return pods.put(replace(pods[key], boot_id=boot_id))
 
 

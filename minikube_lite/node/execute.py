@@ -40,6 +40,7 @@ from minikube_lite.core.model import (
 )
 from minikube_lite.core.plan import plan
 from minikube_lite.images.store import Image, ImageError, ImageStore
+from minikube_lite.node import image_config
 from minikube_lite.node.clock import boottime, wall
 from minikube_lite.node.log_tail import last_lines
 from minikube_lite.node.paths import Paths
@@ -260,6 +261,8 @@ class Executor:
             last_exit=seen.exit or seen.last_exit,
             stop=None,
             ever_started=True,
+            stop_signal=self._stop_signal(record, name, image),
+            image_healthcheck=image_config.has_healthcheck(image.config),
         )
         old_bundle, older_bundle = record.bundles.get(name, ""), record.previous_bundles.get(name, "")
         if seen.state == "exited":
@@ -311,6 +314,13 @@ class Executor:
             self._report.warning(record, "NotEnforced", warning, name)
         await self._forget_older(record, name, old_bundle, older_bundle)
 
+    def _stop_signal(self, record: PodRecord, container: str, image: Image) -> int:
+        try:
+            return image_config.stop_signal(image.config)
+        except ValueError as error:
+            self._report.warning(record, "NotHonoured", f"{error}: SIGTERM is sent instead", container)
+            return int(signal.SIGTERM)
+
     async def _forget_older(self, record: PodRecord, name: str, old: str, older: str) -> None:
         """Of the run before only the log is kept, of the one before that nothing."""
         if old:
@@ -345,7 +355,7 @@ class Executor:
         record = self._pods[key]
         stop = Stop(boottime(), action.deadline, action.reason)
         self._pods.keep(record.with_container(action.container, stop=stop))
-        self._runtime.signal(record, action.container, signal.SIGTERM)
+        self._runtime.signal(record, action.container, record.container(action.container).stop_signal)
         self._report.normal(
             record, "Killing", f"Stopping container {action.container}: {action.reason}", action.container
         )

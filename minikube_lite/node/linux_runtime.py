@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, resize
 from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
 from minikube_lite.linux.mounts import overlay
-from minikube_lite.node import bundles
+from minikube_lite.node import bundles, image_config
 from minikube_lite.node.clock import boottime
 from minikube_lite.node.exec_session import LinuxExecSession, open_exec
 from minikube_lite.node.image_user import image_user
@@ -201,7 +201,8 @@ class LinuxRuntime:
         directory = self.bundle(record, container, bundle)
         try:
             cgroup = f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}"
-            config = self._config(record, record.spec(container), image, cgroup)
+            volumes = await self._image_volumes(record.spec(container), image, directory)
+            config = self._config(record, record.spec(container), image, cgroup, volumes)
             log_file = Path(log_path(self._paths, record, container, bundle))
             log_file.parent.mkdir(parents=True, exist_ok=True)
             reply = await self._run(directory, config, image, str(log_file))
@@ -240,7 +241,14 @@ class LinuxRuntime:
         )
 
     def _config(
-        self, record: PodRecord, container: Container, image: Image, cgroup: str, *, pid: bool = True
+        self,
+        record: PodRecord,
+        container: Container,
+        image: Image,
+        cgroup: str,
+        volumes: Sequence[Mapping[str, Any]] = (),
+        *,
+        pid: bool = True,
     ) -> dict[str, Any]:
         """The OCI config of one container; `pid`: join the pod's PID namespace where it shares one."""
         pod, uid = record.observed.pod, record.observed.uid
@@ -254,13 +262,19 @@ class LinuxRuntime:
             image_config=image.config,
             namespaces=namespaces,
             cgroups_path=cgroup,
-            mounts=[*image.mounts, *etc_mounts(self._paths.pod_state(uid) / "etc", pod)],
+            mounts=[*image.mounts, *volumes, *etc_mounts(self._paths.pod_state(uid) / "etc", pod)],
             shm=None if pod.spec.host_ipc else str(run / "shm"),
             user=image_user(pod, container, image),
             rootfs="rootfs",
             uid=uid,
             node_memory=_NODE_MEMORY,
         )
+
+    async def _image_volumes(self, container: Container, image: Image, bundle: Path) -> list[dict[str, Any]]:
+        """Directories for the image's `Volumes`, in the bundle: they go with the run. Raises OSError."""
+        taken = [str(mount.get("mountPath", "")) for mount in container.volume_mounts or ()]
+        paths = image_config.volume_paths(image.config, taken)
+        return await asyncio.to_thread(image_config.make_volumes, image, paths, bundle / "volumes") if paths else []
 
     async def inspect(self, record: PodRecord, container: str, bundle: str) -> RunState:
         directory = self.bundle(record, container, bundle)

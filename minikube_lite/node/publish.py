@@ -18,6 +18,9 @@ from minikube_lite.node.store import ObjectStore
 MANIFEST = "node.minikube-lite/manifest"
 """The annotation that names the file a pod comes from (as the kubelet's `kubernetes.io/config.source`)."""
 
+HEALTHCHECK = "node.minikube-lite/ignored-healthcheck"
+"""The annotation that names the containers whose image has a health check: Kubernetes runs none, so `describe` says."""
+
 
 class Publisher:
     """Keeps the object store in step with the pods and the snapshot."""
@@ -51,7 +54,10 @@ class Publisher:
             node_name=self._node,
             generation=observed.generation + edited,
         )
-        obj["metadata"].setdefault("annotations", {})[MANIFEST] = observed.source
+        annotations = obj["metadata"].setdefault("annotations", {})
+        annotations[MANIFEST] = observed.source
+        if ignored := sorted(name for name, seen in observed.containers.items() if seen.image_healthcheck):
+            annotations[HEALTHCHECK] = ",".join(ignored)
         if trouble is not None:
             reason, message = trouble
             conditions = obj["status"].setdefault("conditions", [])

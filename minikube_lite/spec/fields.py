@@ -197,9 +197,8 @@ _POD_SECURITY_CONTEXT = (
     _field(
         "supplementalGroupsPolicy",
         "string",
-        NOT_YET,
-        "the groups in the image's /etc/group are not added",
-        harmless=("Strict",),
+        one_of=("Merge", "Strict"),
+        note="Merge: the groups that the user has in the image's /etc/group count too; Strict: they do not",
     ),
     _field("fsGroup", "int", note="a further group id of every container"),
     _field("fsGroupChangePolicy", "string", IGNORED, "says how `fsGroup` is brought about"),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from minikube_lite.cli.describing import MANIFEST, describe_pod
+from minikube_lite.cli.describing import HEALTHCHECK, MANIFEST, describe_pod
 from minikube_lite.cli.tabs import align
 from tests.api.fake_node import make_event, make_pod
 from tests.cli.conftest import NOW, Cli, ServedNode
@@ -49,6 +49,14 @@ Events:
 
 def test_a_healthy_pod_on_one_page() -> None:
     assert describe_pod(make_pod(), [make_event()], NOW) == WHOLE
+
+
+def test_a_health_check_of_the_image_is_said_to_be_ignored() -> None:
+    pod = make_pod()
+    pod["metadata"]["annotations"] = {HEALTHCHECK: "app"}
+    text = describe_pod(pod, [], NOW)
+    assert re.search(r"^    Image Healthcheck: +ignored, as Kubernetes ignores it \(hint: livenessProbe\)$", text, re.M)
+    assert re.search(r"^Annotations: +<none>$", text, re.M)
 
 
 @pytest.mark.parametrize(

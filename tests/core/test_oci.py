@@ -66,8 +66,32 @@ def test_command_and_args_take_the_place_of_entrypoint_and_cmd_as_kubernetes_doc
     assert config({"command": command, "args": args}, IMAGE)["process"]["args"] == expected
 
 
-def test_an_image_with_only_cmd_runs_that() -> None:
-    assert config({"command": []}, {"Cmd": ["sh"]})["process"]["args"] == ["sh"]
+@pytest.mark.parametrize(
+    ("entrypoint", "cmd", "command", "args", "expected"),
+    [
+        (None, ["c"], [], [], "c"),
+        (None, ["c"], [], ["a"], "a"),
+        (None, ["c"], ["x"], [], "x"),
+        (None, ["c"], ["x"], ["a"], "x a"),
+        (None, None, [], ["a"], "a"),
+        (None, None, ["x"], [], "x"),
+        (None, None, ["x"], ["a"], "x a"),
+        (["e"], None, [], [], "e"),
+        (["e"], None, [], ["a"], "e a"),
+        (["e"], None, ["x"], [], "x"),
+        (["e"], None, ["x"], ["a"], "x a"),
+        (["e"], ["c"], [], [], "e c"),
+        (["e"], ["c"], [], ["a"], "e a"),
+        (["e"], ["c"], ["x"], [], "x"),
+        (["e"], ["c"], ["x"], ["a"], "x a"),
+        ([""], ["c"], [], [], "c"),
+    ],
+)
+def test_every_combination_of_what_image_and_spec_say(
+    entrypoint: list[str] | None, cmd: list[str] | None, command: list[str], args: list[str], expected: str
+) -> None:
+    image = {"Entrypoint": entrypoint, "Cmd": cmd}
+    assert config({"command": command, "args": args}, image)["process"]["args"] == expected.split()
 
 
 def test_without_command_and_entrypoint_it_says_so_and_what_to_do() -> None:

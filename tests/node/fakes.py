@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from minikube_lite.core.model import Exit
 from minikube_lite.images.image import Image, ImageError
@@ -31,6 +32,8 @@ class FakeImages:
     def __init__(self) -> None:
         self.fail: dict[str, list[ImageError]] = {}
         self.slow: set[str] = set()
+        self.config: dict[str, dict[str, Any]] = {}
+        """By reference; {} for the others."""
         self.resolved: list[tuple[str, Path]] = []
 
     def is_cheap(self, reference: str, base_dir: Path) -> bool:
@@ -40,7 +43,7 @@ class FakeImages:
         self.resolved.append((reference, base_dir))
         if self.fail.get(reference):
             raise self.fail[reference].pop(0)
-        return Image(reference, f"sha256:{reference}", (Path("/layer"),))
+        return Image(reference, f"sha256:{reference}", (Path("/layer"),), self.config.get(reference, {}))
 
 
 @dataclass

@@ -236,6 +236,29 @@ async def test_a_pod_that_goes_while_its_image_is_pulled_is_gone(life: Life, mon
     assert life.pods.get(KEY) is None
 
 
+# -- what the image's config asks for
+
+
+async def test_a_container_is_asked_to_end_with_its_image_s_signal_after_a_restart_of_the_node_too(life: Life) -> None:
+    life.images.config["/web"] = {"StopSignal": "SIGQUIT", "Healthcheck": {"Test": ["CMD", "true"]}}
+    life.runtime.obeys_term = False
+    await life.want(wanted(app(image="/web")))
+    assert life.seen().image_healthcheck
+    await life.adopt()
+    await life.want(None)
+    assert [call for call in life.runtime.calls if call[0] == "signal"] == [("signal", "app", "3")]
+    await life.adopt()
+    assert [call for call in life.runtime.calls if call[0] == "signal"] == [("signal", "app", "3")] * 2
+
+
+async def test_a_stop_signal_that_is_none_is_said_and_sigterm_sent(life: Life) -> None:
+    life.images.config["/web"] = {"StopSignal": "SIGNONE"}
+    await life.want(wanted(app(image="/web")))
+    assert life.said("NotHonoured") == ["the image's StopSignal `SIGNONE` is no signal: SIGTERM is sent instead"]
+    await life.want(None)
+    assert ("signal", "app", "15") in life.runtime.calls
+
+
 # -- edits
 
 

@@ -11,7 +11,7 @@ from minikube_lite.core.model import PodDesired, PodObserved, Policy
 from minikube_lite.node.manifests import Snapshot
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pods import Pods
-from minikube_lite.node.publish import Publisher
+from minikube_lite.node.publish import HEALTHCHECK, Publisher
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.store import ObjectStore
 from minikube_lite.spec.problems import Problem
@@ -40,6 +40,14 @@ class Shown:
 @pytest.fixture
 def shown(tmp_path: Path) -> Shown:
     return Shown(tmp_path)
+
+
+def test_a_health_check_that_is_ignored_is_named(shown: Shown) -> None:
+    shown.runs()
+    shown.pods.put(shown.pods[KEY].with_container("app", image_healthcheck=True).with_container("b"))
+    obj = shown.look(Snapshot(pods=GOOD))
+    assert obj is not None
+    assert obj["metadata"]["annotations"][HEALTHCHECK] == "app"
 
 
 def trouble(obj: dict[str, Any] | None) -> tuple[str, str] | None:

@@ -34,6 +34,8 @@ CONTAINER = ContainerObserved(
     "host",
     FAILURE,
     "sha256:1",
+    True,
+    3,
     4242,
     1.25,
     2.25,
