@@ -22,10 +22,22 @@ class _Group(click.Group):
     """All commands; each is built when it is looked at."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(main.COMMANDS)
+        return main.FIRST
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in main.GROUPS:
+            return _Subgroup(cmd_name, help=main.GROUPS[cmd_name])
         return _command(main.load(cmd_name)) if cmd_name in main.COMMANDS else None
+
+
+class _Subgroup(click.Group):
+    """The commands that begin with one word."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name.partition(" ")[2] for name in main.COMMANDS if name.startswith(f"{self.name} ")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _command(main.load(f"{self.name} {cmd_name}")) if cmd_name in self.list_commands(ctx) else None
 
 
 class _Command(click.Command):
@@ -35,7 +47,7 @@ class _Command(click.Command):
         self.declared = command
         words = _words(command)
         super().__init__(
-            command.name,
+            command.name.rpartition(" ")[2],
             params=[*words, *(_option(option) for option in command.options + GLOBAL)],
             help=command.summary + ("\n\n\b\n" + command.details if command.details else ""),
             short_help=command.summary,
@@ -65,6 +77,14 @@ def show(command: Command | None) -> int:
     """Print the help of a command, or of all."""
     top = click.Context(group(), info_name=NAME, max_content_width=WIDTH)
     context = top if command is None else click.Context(_command(command), top, info_name=command.name)
+    click.echo(context.command.get_help(context))
+    return 0
+
+
+def show_group(name: str) -> int:
+    """Print the help of a group of commands."""
+    top = click.Context(group(), info_name=NAME, max_content_width=WIDTH)
+    context = click.Context(_Subgroup(name, help=main.GROUPS[name]), top, info_name=name)
     click.echo(context.command.get_help(context))
     return 0
 

@@ -14,7 +14,7 @@ from minikube_lite.cli.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 COMMANDS = (
     "run",
@@ -30,6 +30,10 @@ COMMANDS = (
     "completion",
     "version",
 )
+GROUPS: dict[str, str] = {}
+"""First words that stand before another (`image list` is one command), and what such a group is for."""
+FIRST = list(dict.fromkeys(name.partition(" ")[0] for name in COMMANDS))
+"""What may stand first on a command line."""
 COMPLETE = "_MINIKUBE_LITE_COMPLETE"
 """Set by the completion scripts that click writes."""
 
@@ -85,6 +89,13 @@ def dispatch(argv: list[str]) -> int:
         from minikube_lite.cli.help import show
 
         return show(None)
+    if words[0] in GROUPS:
+        name, words = _in_group(common, words)
+        if not name:
+            from minikube_lite.cli.help import show_group
+
+            return show_group(words[0])
+        words = [name, *words]
     command = load(words[0])
     options = command.options + GLOBAL
     try:
@@ -100,13 +111,27 @@ def dispatch(argv: list[str]) -> int:
     return command.run(session, args, **values) or 0
 
 
+def _in_group(common: dict[str, Any], words: list[str]) -> tuple[str, list[str]]:
+    """(`image list`, what follows it); ("", [the group]) where only help can be meant. Fills `common`."""
+    group, *rest = words
+    try:
+        given, rest, _ = parse(f"minikube-lite {group}", GLOBAL, rest, first_only=True)
+    except HelpAsked:
+        return "", [group]
+    common |= given
+    return (f"{group} {rest[0]}", rest[1:]) if rest else ("", [group])
+
+
 def load(name: str) -> Command:
     """The command of this name. Raises UsageError, with a suggestion."""
     if name not in COMMANDS:
-        close = closest(name, list(COMMANDS))
-        hint = f"\n\nDid you mean this?\n\t{close}" if close else "\nRun 'minikube-lite --help' for usage."
-        raise UsageError(f'unknown command "{name}" for "minikube-lite"{hint}')
-    module = f"minikube_lite.cli.commands.{name}"
+        group, _, word = name.rpartition(" ")
+        above = f"minikube-lite {group}".rstrip()
+        known = [other.rpartition(" ")[2] for other in COMMANDS if other.startswith(f"{group} ")] if group else FIRST
+        close = closest(word, known)
+        hint = f"\n\nDid you mean this?\n\t{close}" if close else f"\nRun '{above} --help' for usage."
+        raise UsageError(f'unknown command "{word}" for "{above}"{hint}')
+    module = "minikube_lite.cli.commands." + name.replace(" ", "_").replace("-", "_")
     __import__(module)
     command: Command = sys.modules[module].COMMAND
     return command

@@ -13,7 +13,7 @@ import pytest
 
 from minikube_lite import __version__
 from minikube_lite.cli import main
-from minikube_lite.cli.commands import get
+from minikube_lite.cli.commands import get, version
 from minikube_lite.cli.session import Session
 from minikube_lite.node.paths import Paths
 from tests.api.fake_node import make_pod
@@ -252,3 +252,20 @@ def test_each_shell_has_its_script(shell: str, cli: Cli) -> None:
     assert shown.code == 0
     assert main.COMPLETE in shown.out
     assert cli("completion", "csh").err == "error: name the shell: bash, zsh, fish\n"
+
+
+def test_a_command_may_stand_in_a_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(main, "COMMANDS", (*main.COMMANDS, "show version"))
+    monkeypatch.setattr(main, "GROUPS", {"show": "Show things."})
+    monkeypatch.setitem(sys.modules, "minikube_lite.cli.commands.show_version", version)
+    assert main.execute(["show", "version", "--client"]) == 0
+    assert "Client Version" in capsys.readouterr().out
+    assert main.execute(["show", "-n", "x", "version", "--client"]) == 0
+    capsys.readouterr()
+    assert main.execute(["show", "versoin"]) == 1
+    assert capsys.readouterr().err == (
+        'error: unknown command "versoin" for "minikube-lite show"\n\nDid you mean this?\n\tversion\n'
+    )
+    for words in (["show"], ["show", "--help"]):
+        assert main.execute(words) == 0
+        assert "Show things." in capsys.readouterr().out
