@@ -43,6 +43,8 @@ _WORDS = {
         "this escape is not known inside double quotes",
         "use single quotes, or \\\\ for a backslash",
     ),
+    # libyaml from 0.2.6 on reads ahead and gives up at 1000 levels, before `spec.compose` sees the first one.
+    "exceeded maximum nesting depth": ("nested more than 100 levels deep", ""),
     "did not find expected ',' or '}'": ("expected `,` or `}` here", "a value that holds { } [ ] , needs quotes"),
     "did not find expected ',' or ']'": ("expected `,` or `]` here", "a value that holds { } [ ] , needs quotes"),
 }
