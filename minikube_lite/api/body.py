@@ -91,7 +91,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _parse_yaml(data: bytes, request: Request) -> Any:
-    manifest = read_manifest(data, "request", default_namespace=request.path_params["namespace"])
+    manifest = read_manifest(data, "request", default_namespace=request.path_params["namespace"], build=False)
     problems = [*manifest.problems, *(p for document in manifest.documents for p in document.problems)]
     if len(manifest.documents) == 1 and manifest.documents[0].raw:
         return manifest.documents[0].raw

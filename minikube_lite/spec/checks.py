@@ -5,16 +5,18 @@ Words are those of Kubernetes' own validation (pkg/apis/core/validation/validati
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_lite.spec import names
-from minikube_lite.spec.container import Container, ResourceRequirements
 from minikube_lite.spec.cpu import MAX_QUOTA
-from minikube_lite.spec.objects import ObjectMeta, Pod, PodSpec
+from minikube_lite.spec.guess import nearest
 from minikube_lite.spec.quantity import MAX_INT64, Quantity
 from minikube_lite.spec.yaml import Path, template_in
+
+if TYPE_CHECKING:
+    from minikube_lite.spec.container import Container, ResourceRequirements
+    from minikube_lite.spec.objects import ObjectMeta, Pod, PodSpec
 
 Wrong = tuple[Path, str, str]
 """(path, message, hint)."""
@@ -192,8 +194,8 @@ def _resource_name(name: str) -> tuple[str, str] | None:
         return None
     if "/" in name and not names.qualified_name(name):
         return "not supported yet: the container would lack the device it needs", ""
-    close = difflib.get_close_matches(name.lower(), RESOURCES, n=1, cutoff=0.5)
-    hint = f"did you mean `{close[0]}`?" if close else ""
+    guess = nearest(name, RESOURCES, 0.5)
+    hint = f"did you mean `{guess}`?" if guess else ""
     return f'Invalid value: "{name}": must be a standard resource type or fully qualified', hint
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from minikube_lite.spec.model import Bool, Int, Json, Model
 from minikube_lite.spec.quantity import Quantity
+from minikube_lite.spec.view import complete_requests
 
 
 class EnvVar(Model):
@@ -35,10 +36,9 @@ class ResourceRequirements(Model):
 
     @model_validator(mode="after")
     def _requests_default_to_limits(self) -> ResourceRequirements:
-        # As the API server does (pkg/apis/core/v1/defaults.go, SetDefaults_Pod).
-        missing = {name: limit for name, limit in self.limits.items() if name not in self.requests}
-        if missing:
-            object.__setattr__(self, "requests", {**self.requests, **missing})
+        completed = complete_requests(self.limits, self.requests)
+        if len(completed) > len(self.requests):
+            object.__setattr__(self, "requests", completed)
             self.__pydantic_fields_set__.add("requests")
         return self
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
+
+from minikube_lite.spec.guess import nearest
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "v1": (
@@ -78,9 +79,8 @@ def mistaken(api_version: str, kind: str) -> tuple[str, str, str] | None:
         return None
     if known is None:
         return "apiVersion", f'"{api_version}" is not an apiVersion', "a pod is of apiVersion `v1`"
-    by_lower = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(kind.lower(), by_lower, n=1)
-    hint = f"did you mean `{by_lower[close[0]]}`?" if close else ""
+    guess = nearest(kind, known, 0.6)
+    hint = f"did you mean `{guess}`?" if guess else ""
     if api_version != "v1" and not hint:
         return None  # the group may have kinds that are newer than this
     return "kind", f'no kind "{kind}" in version "{api_version}"', hint

@@ -10,15 +10,17 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_lite.spec import kinds
 from minikube_lite.spec.compose import Node
 from minikube_lite.spec.dump import dump_yaml
-from minikube_lite.spec.objects import Pod
 from minikube_lite.spec.pods import read_pod
 from minikube_lite.spec.problems import Problem
 from minikube_lite.spec.yaml import Path, RawDocument, read_documents, shown
+
+if TYPE_CHECKING:
+    from minikube_lite.spec.objects import Pod
 
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 
@@ -68,20 +70,23 @@ class Manifest:
     problems: tuple[Problem, ...] = ()
 
 
-def read_manifest(data: bytes, source: str, *, default_namespace: str = "default") -> Manifest:
-    """Read YAML or JSON. Lines, columns and `source` (the file's name) go into each Problem."""
+def read_manifest(data: bytes, source: str, *, default_namespace: str = "default", build: bool = True) -> Manifest:
+    """Read YAML or JSON. Lines, columns and `source` (the file's name) go into each Problem.
+
+    Without `build` all is told but no document has its `pod`, and pydantic is not imported.
+    """
     raw_documents, problems = read_documents(data, source)
     documents: list[Document] = []
     first: dict[str, int] = {}
     for raw_document in raw_documents:
-        for document, path in _documents(raw_document, default_namespace):
+        for document, path in _documents(raw_document, default_namespace, build):
             documents.append(_claim(document, first, raw_document, path))
     return Manifest(tuple(documents), tuple(problems))
 
 
 def _claim(document: Document, first: dict[str, int], raw_document: RawDocument, path: Path) -> Document:
     """Two pods of one name in one file: the first one keeps it."""
-    if document.pod is None:
+    if document.problems or document.skipped:
         return document
     if document.key not in first:
         first[document.key] = document.line
@@ -93,7 +98,7 @@ def _claim(document: Document, first: dict[str, int], raw_document: RawDocument,
     )
 
 
-def _documents(document: RawDocument, default_namespace: str) -> Iterator[tuple[Document, Path]]:
+def _documents(document: RawDocument, default_namespace: str, build: bool) -> Iterator[tuple[Document, Path]]:
     """One raw document is one object, or a list of them, or nothing (`null`). With each, the path to it."""
     raw = document.root.value if document.root is not None else None
     if raw is None and not document.problems:
@@ -108,17 +113,17 @@ def _documents(document: RawDocument, default_namespace: str) -> Iterator[tuple[
         return
     kind, api_version = raw.get("kind"), raw.get("apiVersion")
     if not (isinstance(kind, str) and isinstance(api_version, str) and kinds.is_list(kind, raw)):
-        yield replace(_object(document, raw, (), default_namespace), **place), ()
+        yield replace(_object(document, raw, (), default_namespace, build), **place), ()
         return
     if document.problems:
         yield Document(kind, api_version, "", "", None, raw, document.problems, line=document.line, **place), ()
         return
     for number, item in enumerate(raw.get("items") or []):
-        found = _item(document, number, item, default_namespace)
+        found = _item(document, number, item, default_namespace, build)
         yield replace(found, list_span=(document.start, document.end)), ("items", number)
 
 
-def _item(document: RawDocument, number: int, item: Any, default_namespace: str) -> Document:
+def _item(document: RawDocument, number: int, item: Any, default_namespace: str, build: bool) -> Document:
     """One object of a List. Items of a PodList need not say what they are."""
     assert document.root is not None
     kind, api_version = document.root.value["kind"], document.root.value["apiVersion"]
@@ -129,7 +134,7 @@ def _item(document: RawDocument, number: int, item: Any, default_namespace: str)
     else:
         if kind != "List":
             item = {"apiVersion": api_version, "kind": kind.removesuffix("List"), **item}
-        found = _object(document, item, path, default_namespace)
+        found = _object(document, item, path, default_namespace, build)
     start, end = _item_span(document, number)
     return replace(found, start=start, end=end)
 
@@ -139,7 +144,7 @@ def _not_an_object(document: RawDocument, raw: object) -> Problem:
     return document.problem(f"expected a Kubernetes object (apiVersion, kind, …), found {found}")
 
 
-def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_namespace: str) -> Document:
+def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_namespace: str, build: bool) -> Document:
     base = replace(
         _described(raw, default_namespace),
         problems=document.problems,
@@ -150,7 +155,7 @@ def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_name
         return replace(base, problems=problems)
     if not kinds.is_pod(base.api_version, base.kind):
         return replace(base, skipped=kinds.skipped(base.api_version, base.kind))
-    result = read_pod(document, raw, path, default_namespace)
+    result = read_pod(document, raw, path, default_namespace, build=build)
     return replace(
         base,
         pod=result.pod,
@@ -250,7 +255,7 @@ def without_document(data: bytes, index: int) -> bytes:
     Comments and layout of the rest stay, except where an item of a List cannot be cut out of the text: then that List
     is written anew.
     """
-    documents = read_manifest(data, "").documents
+    documents = read_manifest(data, "", build=False).documents
     document = documents[index]
     start, end = document.start, document.end
     if document.list_span is not None:
@@ -268,7 +273,7 @@ def _without_item(data: bytes, documents: tuple[Document, ...], index: int) -> b
     document = documents[index]
     wanted = [other.raw for number, other in enumerate(documents) if number != index]
     cut = data[: document.start] + data[document.end :]
-    if [other.raw for other in read_manifest(cut, "").documents] == wanted:
+    if [other.raw for other in read_manifest(cut, "", build=False).documents] == wanted:
         return cut
     assert document.list_span is not None
     start, end = document.list_span

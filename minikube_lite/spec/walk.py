@@ -5,17 +5,19 @@ Hands on the document without nulls (a null is as good as nothing to Kubernetes)
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from minikube_lite.spec.fields import OBJECTS, PLACES, Field, Type, Verdict
+from minikube_lite.spec.guess import nearest
 from minikube_lite.spec.quantity import Quantity
 from minikube_lite.spec.yaml import Path, dotted, shown, template_in
 
 MAX_REPORTED = 20
 """Problems in one document after which looking for more helps nobody."""
+LIKE = 0.7
+"""How like a known name a wrong one must be for a guess (difflib's ratio)."""
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ def _object(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool
     for name, item in value.items():
         entry = known.get(name)
         if entry is None:
-            guess = _guess(name, known)
+            guess = nearest(name, known, LIKE)
             meant.add(guess)
             hint = f"did you mean `{guess}`?" if guess else _misplaced(name)
             findings.problem((*path, name), f'unknown field "{name}"', hint, key=True)
@@ -120,13 +122,6 @@ def _map(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool) -
     }
 
 
-def _guess(name: str, known: Iterable[str]) -> str:
-    """What was meant by a name that is not known; "" where nothing is near."""
-    by_lower = {entry.lower(): entry for entry in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
-    return by_lower[close[0]] if close else ""
-
-
 def _misplaced(name: str) -> str:
     """A field that stands at the wrong depth is the commonest slip of all."""
     for kind in ("Container", "PodSpec", "ObjectMeta", "ResourceRequirements", "SecurityContext", "Capabilities"):
@@ -136,7 +131,7 @@ def _misplaced(name: str) -> str:
 
 
 def _unsupported(value: str, allowed: tuple[str, ...]) -> tuple[str, str]:
-    guess = _guess(value, allowed)
+    guess = nearest(value, allowed, LIKE)
     words = ", ".join(f'"{word}"' for word in allowed)
     hint = f"did you mean `{guess}`?" if guess else ""
     return f'Unsupported value: "{value}": supported values: {words}', hint

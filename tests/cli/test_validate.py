@@ -31,6 +31,36 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+IMPORTED = """
+import sys
+from minikube_lite.cli.main import execute
+code = execute(sys.argv[1:])
+print(*(name for name in ("pydantic", "pydantic_core", "structlog", "starlette", "difflib") if name in sys.modules))
+sys.exit(code)
+"""
+
+
+def test_neither_pydantic_nor_any_other_heavy_module_is_imported_for_a_good_pod(here: Path) -> None:
+    (here / "pod.yaml").write_text(f"{GOOD}---\n{SERVICE}")
+    words = [sys.executable, "-c", IMPORTED, "validate", "pod.yaml"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(REPOSITORY)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "pod.yaml:1: pod/web valid"
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_nor_is_pydantic_for_a_wrong_one(here: Path) -> None:
+    wrong = ("imagee: host", "image: host, ports: [{containerPort: 0}]")
+    documents = [
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{containers: [{{name: a, {w}}}]}}}}" for w in wrong
+    ]
+    (here / "pod.yaml").write_text("\n---\n".join(documents))
+    words = [sys.executable, "-c", IMPORTED, "validate", "pod.yaml"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(REPOSITORY)})
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (1, "", 3)
+    assert done.stdout.splitlines()[-1] == "difflib"
+
+
 def test_good_documents_are_named_with_their_place(here: Path, cli: Cli) -> None:
     (here / "pod.yaml").write_text(f"{GOOD}---\n{SERVICE}")
     shown = cli("validate", "pod.yaml")

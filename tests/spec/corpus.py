@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from minikube_lite.spec.manifest import Document, read_manifest
+from minikube_lite.spec.manifest import Document
+from tests.spec.agreement import read_both_ways
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 VERDICTS = Path(__file__).with_name("corpus_verdicts.json")
@@ -37,7 +38,7 @@ def verdict(document: Document) -> str:
 
 def verdicts(file: str) -> list[str]:
     """Those of a file's documents."""
-    manifest = read_manifest((CORPUS / file).read_bytes(), file)
+    manifest = read_both_ways((CORPUS / file).read_bytes(), file)
     return [*map(str, manifest.problems), *map(verdict, manifest.documents)]
 
 

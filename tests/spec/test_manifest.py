@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from minikube_lite.spec import pods
 from minikube_lite.spec.manifest import Document, Manifest, read_manifest, without_document
 from minikube_lite.spec.problems import Problem
+from tests.spec.agreement import read_both_ways
 
 HEALTHY = """\
 apiVersion: v1
@@ -38,7 +39,7 @@ spec:
 
 
 def read(text: str, namespace: str = "default") -> Manifest:
-    return read_manifest(text.encode(), "pod.yaml", default_namespace=namespace)
+    return read_both_ways(text.encode(), "pod.yaml", namespace)
 
 
 def one(text: str) -> Document:
@@ -740,7 +741,8 @@ def test_an_error_that_only_the_models_find_is_put_into_plain_words_too(monkeypa
         "labels:\n    app: web": ("labels: web", "5:11: metadata.labels: expected a mapping"),
     }
     for old, (new, words) in wrong.items():
-        problems = [str(problem) for problem in one(changed(old, new)).problems]
+        (document,) = read_manifest(changed(old, new).encode(), "pod.yaml").documents
+        problems = [str(problem) for problem in document.problems]
         assert any(f"pod.yaml:{words}" in problem for problem in problems), problems
 
 

@@ -22,7 +22,7 @@ def _validate(source: Source, namespace: str) -> bool:
     from minikube_lite.spec.problems import InvalidManifest
 
     try:
-        manifest = read_manifest(source.data, source.name, default_namespace=namespace)
+        manifest = read_manifest(source.data, source.name, default_namespace=namespace, build=False)
     except InvalidManifest as error:
         for problem in error.problems:
             say(str(problem))
