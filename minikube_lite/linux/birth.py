@@ -11,11 +11,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from signal import SIGCHLD
 
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, Write
-from minikube_lite.linux.namespaces import HOST_PID, join
+from minikube_lite.linux.namespaces import join
 
 _NOT_THIS_WAY = (
     *(errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG),  # an old kernel, an outer container's seccomp filter
@@ -26,7 +25,7 @@ _NOT_THIS_WAY = (
 
 class Birth:
     """Where a process is to be born: `pid` is a pidfd whose pid namespace to join, or as `Namespaces.pid` ("" for a new
-    one); `cgroup` is a path, or "" if it is not known."""
+    one); `cgroup` is a path."""
 
     __slots__ = ("cgroup", "inside", "made", "pid")
 
@@ -34,28 +33,21 @@ class Birth:
         self.pid, self.cgroup = pid, cgroup
         self.inside = False
         """Whether the child is in the v2 cgroup from the start."""
-        self.made = ""
-        """The directory of that cgroup, if it was made here."""
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Birth) and (self.pid, self.cgroup) == (other.pid, other.cgroup)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def fork(self) -> int:
-        """fork(2): 0 in the child. Raises OSError."""
+    def fork(self, flags: int = 0) -> int:
+        """fork(2): 0 in the child; `flags`: CLONE_PARENT for a sibling instead. Raises OSError."""
         self._choose_namespace()
         directory = self._open_cgroup()
         if directory < 0:
-            return os.fork()
+            return clone(flags)
         self.inside = True
         try:
-            return fork_into(directory)
+            return clone(flags, directory)
         except OSError as error:
             if error.errno not in _NOT_THIS_WAY:
                 raise
             self.inside = False
-            return os.fork()
+            return clone(flags)
         finally:
             os.close(directory)
 
@@ -67,32 +59,15 @@ class Birth:
         else:
             kernel.unshare(kernel.CLONE_NEWPID)
 
-    def abandon(self) -> None:
-        """After the child has ended: it was the wrong place, choose anew. Twice is as good as once."""
-        join(HOST_PID, kernel.CLONE_NEWPID)  # one can only unshare from where one is (pid_namespaces(7))
-        if self.made:
-            try:
-                os.rmdir(self.made)
-            except OSError:
-                pass  # it is another's by now, who is in it
-            self.made = ""
-
     def _open_cgroup(self) -> int:
-        """The directory in the v2 tree, made if its parent is there; -1 if it cannot be had."""
-        if not self.cgroup:
-            return -1
+        """The directory in the v2 tree; -1 if it cannot be had."""
         cgroup = Cgroup(self.cgroup)
         if not cgroup.layout.unified:
             return -1
-        directory = cgroup.directory(cgroup.layout.unified)
         try:
-            os.mkdir(directory, 0o755)
-            self.made = directory
-        except FileExistsError:
-            pass
+            return os.open(cgroup.directory(cgroup.layout.unified), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            return -1  # whoever makes the cgroup says what is wrong
-        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return -1  # whoever joins it says what is wrong
 
     def join_cgroup(self, cgroup: Cgroup) -> None:
         """In the child: be in the cgroup in every tree that has it. Raises OSError in words."""
@@ -111,17 +86,16 @@ class Birth:
                 os.close(fd)
 
 
-def fork_into(cgroup: int) -> int:
-    """fork(2) with the child in the v2 cgroup that the descriptor is open on. The process must have one thread."""
-    arguments = (ctypes.c_uint64 * 11)()  # struct clone_args
-    arguments[0], arguments[4], arguments[10] = kernel.CLONE_INTO_CGROUP, SIGCHLD, cgroup
+def clone(flags: int, cgroup: int = -1) -> int:
+    """fork(2) with these flags, and with the child in the v2 cgroup that the descriptor is open on. The process must
+    have one thread."""
     python = ctypes.pythonapi  # what os.fork does around its fork(2), PyOS_BeforeFork(3)
     python.PyOS_BeforeFork()
-    pid = kernel.clone3(arguments)
+    pid = kernel.clone(flags) if cgroup < 0 else kernel.clone3(flags | kernel.CLONE_INTO_CGROUP, cgroup)
     if pid == 0:
         python.PyOS_AfterFork_Child()
         return 0
     python.PyOS_AfterFork_Parent()
     if pid < 0:
-        raise kernel.oserror("clone3")
+        raise kernel.oserror("clone")
     return pid

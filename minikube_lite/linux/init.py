@@ -1,9 +1,8 @@
-"""The child that becomes a container's PID 1. Forked by the shim; ends in execve(2).
+"""The child that becomes a container's PID 1. Made by the starter; ends in execve(2).
 
-From the top of `set_up` to its end is the whole road from a process to a container. All the work is done here and
-not in the shim, because memory touched here is given back by the exec, while the shim keeps its own for the
-container's life. The shim is told by a pipe: a line with the reply, then, if the exec failed, a line with the error;
-that the pipe closes after the first is the exec's success.
+From the top of `set_up` to its end is the road from a process, in its cgroup and its PID namespace, to a container.
+The shim is told by a pipe: one line of facts and one with the reply, then, if the exec failed, a line with the error;
+that the pipe closes after the first two is the exec's success.
 """
 
 from __future__ import annotations
@@ -16,78 +15,38 @@ from signal import SIGKILL
 from time import time
 
 from minikube_lite.linux import syscalls as kernel
-from minikube_lite.linux.birth import Birth
-from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.errors import Failure, as_failure
-from minikube_lite.linux.namespaces import Namespaces
-from minikube_lite.linux.process import Process
-from minikube_lite.linux.records import STATE, boottime, claim, process_record, read_json, start_time, write_json
-from minikube_lite.linux.rootfs import DEVICE_RULES, Rootfs, allowed_sysctls, change_directory, root_path, write_sysctls
+from minikube_lite.linux.records import STATE, boottime, start_time, write_json
+from minikube_lite.linux.rootfs import allowed_sysctls, change_directory, write_sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, NoReturn
 
-    from minikube_lite.linux.launcher import Host
+    from minikube_lite.linux.starter import Start
 
 STARTING = STATE + ".starting"
 """`state.json` under this name until the exec is known to have succeeded."""
 
 
-def become_init(
-    host: Host, message: Mapping[str, Any], *, birth: Birth, shim: int, stdio: tuple[int, int, int], report: int
-) -> NoReturn:
-    """Set everything up and run the command.
-
-    `birth`: where this process was forked into, by a guess. If the config asks for another place, that one is named
-    on `report` (after an `@`) before anything is done, and the shim forks again.
-    """
-    made: dict[str, Any] = {}
+def become_init(start: Start, made: Mapping[str, Any]) -> NoReturn:
+    """Set everything up and run the command. `made`: what the shim has to undo if that fails."""
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
-        parent_alive(report)
-        bundle = message["bundle"]
-        config = read_json(f"{bundle}/config.json")
-        if config is None:
-            raise Failure("CreateError", f"{bundle}/config.json: No such file or directory")
-        namespaces = Namespaces((config.get("linux") or {}).get("namespaces") or ())
-        path = cgroups_path(config, bundle)
-        if birth != Birth(namespaces.pid, path):
-            os.write(report, b"@" + os.fsencode(f"{namespaces.pid}\0{path}"))
-            os._exit(0)
-        shim_record = process_record(shim, host.boot_id)
-        if not claim(bundle, shim_record):
-            raise Failure("AlreadyClaimed", f"{bundle} was claimed by another process")
-        made |= {"claim": True, "cgroup": birth.cgroup}
-        process = set_up(host, config, message, namespaces, birth, stdio, report, made, shim_record)
-        process.execute(bool(message.get("ignoreSigchld")))
+        parent_alive(start.report)
+        set_up(start)
+        start.process.execute(bool(start.message.get("ignoreSigchld")))
     except BaseException as error:
-        give_up(report, error, made)
+        give_up(start.report, error, made)
 
 
-def set_up(
-    host: Host,
-    config: Mapping[str, Any],
-    message: Mapping[str, Any],
-    namespaces: Namespaces,
-    birth: Birth,
-    stdio: tuple[int, int, int],
-    report: int,
-    made: dict[str, Any],
-    shim: Mapping[str, Any],
-) -> Process:
-    """Everything but the exec. What is `made` outside of this process is noted there, for the shim to undo."""
-    bundle, linux = message["bundle"], config.get("linux") or {}
-    process = Process(config.get("process") or {}, host.capabilities, host.last_capability)
-    rootfs = Rootfs(config, bundle, message.get("rootfs") or ())
-    warnings = unsupported(config)
+def set_up(start: Start) -> None:
+    """Everything but the exec."""
+    config, bundle = start.config, start.bundle
+    linux, namespaces, process, rootfs = config.get("linux") or {}, start.namespaces, start.process, start.rootfs
     os.setsid()
-    if message.get("rootfs"):
-        made["root"] = make_directory_once(root_path(config, bundle))
-    cgroup = Cgroup(birth.cgroup)
-    warnings += cgroup.create(with_default_devices(linux.get("resources") or {}))
-    birth.join_cgroup(cgroup)  # before the cgroup namespace is made: its root is where the process is then
+    start.birth.join_cgroup(start.cgroup)  # before the cgroup namespace is made: its root is where the process is then
     process.limit()
     me = int(os.readlink("/proc/self"))  # not getpid(2): that is 1 in a new pid namespace
     started = start_time(me)
@@ -102,51 +61,27 @@ def set_up(
         "id": os.path.basename(bundle),
         "status": "running",
         "bundle": bundle,
-        "cgroupsPath": birth.cgroup,
+        "cgroupsPath": start.birth.cgroup,
         "pid": me,
         "startTime": started,
-        "bootId": host.boot_id,
-        "shimPid": shim["pid"],
-        "shimStartTime": shim["startTime"],
+        "bootId": start.host.boot_id,
+        "shimPid": start.shim["pid"],
+        "shimStartTime": start.shim["startTime"],
         "startedAt": boottime(),
         "startedWall": time(),
     }
     write_json(f"{bundle}/{STARTING}", state)
-    root = rootfs.prepare(cgroup)
+    root = rootfs.prepare(start.cgroup)
     rootfs.enter(root)
     change_directory(root, process.cwd)
-    take_stdio(stdio)
+    take_stdio(start.stdio)
     process.own_stdio()
-    process.become(lambda: parent_alive(report))
+    process.become(lambda: parent_alive(start.report))
     kernel.close_range(3, flags=kernel.CLOSE_RANGE_CLOEXEC)
     told = ("pid", "startTime", "shimPid", "shimStartTime", "startedAt", "startedWall")
     answer = {name: state[name] for name in told}
-    warnings += process.warnings + rootfs.warnings
-    os.write(report, json.dumps({"ok": answer | {"mismatches": warnings}}).encode() + b"\n")
-    return process
-
-
-def cgroups_path(config: Mapping[str, Any], bundle: str) -> str:
-    """`linux.cgroupsPath`, absolute in every hierarchy; without one it is named after the bundle."""
-    path = (config.get("linux") or {}).get("cgroupsPath") or os.path.basename(bundle)
-    return Cgroup("/" + path).path
-
-
-def with_default_devices(resources: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where access to devices is ruled at all, allow what every container has, and to make nodes (as runc does)."""
-    rules = resources.get("devices")
-    if not rules:
-        return resources
-    return {**resources, "devices": [*rules, *(rule for rule in DEVICE_RULES if rule not in rules)]}
-
-
-def make_directory_once(path: str) -> bool:
-    """Whether it was made now: only then it is ours to remove."""
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        return False
-    return True
+    reply = {"ok": answer | {"mismatches": start.warnings + process.warnings + rootfs.warnings}}
+    os.write(start.report, f"{json.dumps([me, start.birth.cgroup])}\n{json.dumps(reply)}\n".encode())
 
 
 def unsupported(config: Mapping[str, Any]) -> list[str]:

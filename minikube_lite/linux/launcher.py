@@ -10,7 +10,6 @@ Everything imported here is in the memory of every shim: the standard library on
 
 from __future__ import annotations
 
-import array
 import gc
 import json
 import os
@@ -19,9 +18,7 @@ from _socket import (
     AF_INET,
     AF_INET6,
     AF_UNIX,
-    CMSG_SPACE,
-    MSG_CMSG_CLOEXEC,
-    SCM_RIGHTS,
+    SO_SNDBUF,
     SOCK_CLOEXEC,
     SOCK_SEQPACKET,
     SOCK_STREAM,
@@ -35,26 +32,25 @@ from signal import signal as set_handler
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.capabilities import last_capability, own_permitted
 from minikube_lite.linux.cgroup_layout import layout
+from minikube_lite.linux.datagram import MAX_MESSAGE, parse, receive, rights
 from minikube_lite.linux.errors import Failure, as_failure
 from minikube_lite.linux.exec import run_exec
-from minikube_lite.linux.init import listen
-from minikube_lite.linux.namespaces import Namespaces, join
-from minikube_lite.linux.process import Process
-from minikube_lite.linux.records import boot_id, process_record
-from minikube_lite.linux.rootfs import Rootfs
+from minikube_lite.linux.namespaces import join
+from minikube_lite.linux.records import boot_id
 from minikube_lite.linux.sandbox import serve_sandboxes
-from minikube_lite.linux.shim import Shim, run_shim
+from minikube_lite.linux.shim import run_shim
+from minikube_lite.linux.starter import rehearse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TypeAlias
 
-    Serve: TypeAlias = Callable[["Host", Mapping[str, Any], list[int], int], None]
+    Serve: TypeAlias = Callable[[int], None]
 
 SOCKET = 3
-MAX_MESSAGE = 1 << 18
-MAX_FDS = 8
+SPARES = 2
+"""Shims that wait for a container while nothing is being started."""
 
 
 class Host:
@@ -85,11 +81,17 @@ class Launcher:
         self.maker: socket | None = None
         self.asked: list[bytes] = []
         """The numbers of the requests that it has not answered yet."""
+        self.spares: list[socket] = []
+        """Sockets on which shims that were forked ahead wait for their request."""
 
     def serve(self) -> None:
         """Until the node closes the socket."""
         while True:
-            for fd, _ in self.poller.poll():
+            short = len(self.spares) < SPARES and not self.children
+            events = self.poller.poll(0 if short else None)
+            if not events:  # nothing else to do
+                self.spares.append(self._fork(self._be_shim))
+            for fd, _ in events:
                 if fd == self.sandboxes:
                     self._relay()
                 elif fd != SOCKET:
@@ -103,8 +105,12 @@ class Launcher:
             return False
         number, operation, text = data.split(b" ", 2)
         try:
-            if operation in CHILDREN:
-                self._fork(number, CHILDREN[operation], text, fds)
+            if operation == b"run":
+                self._await(self._give_to_shim(text, fds), number)
+            elif operation == b"exec":
+                self._await(
+                    self._fork(lambda reply: run_exec(self.host, parse(text.decode(), 0)[0], fds, reply), fds), number
+                )
             elif operation == b"sandbox":
                 self._ask(number, text)
             elif operation == b"netns_socket":
@@ -119,8 +125,27 @@ class Launcher:
             os.close(fd)
         return True
 
-    def _fork(self, number: bytes, serve: Serve, text: bytes, fds: list[int]) -> None:
+    def _give_to_shim(self, text: bytes, fds: list[int]) -> socket:
+        """Send a request to a spare that still lives, or else to a new one."""
+        while True:
+            fresh = not self.spares
+            shim = self._fork(self._be_shim) if fresh else self.spares.pop(0)
+            try:
+                shim.sendmsg([text], rights(fds))
+            except OSError:
+                shim.close()
+                if fresh:
+                    raise
+            else:
+                return shim
+
+    def _be_shim(self, control: int) -> None:
+        run_shim(self.host, control)
+
+    def _fork(self, serve: Serve, fds: Sequence[int] = ()) -> socket:
+        """Fork a child that serves with the other end of the returned socket, keeping these descriptors only."""
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        ours.setsockopt(SOL_SOCKET, SO_SNDBUF, 4 * MAX_MESSAGE)
         if os.fork() == 0:
             try:
                 set_handler(SIGCHLD, SIG_DFL)
@@ -129,14 +154,18 @@ class Launcher:
                 os.dup2(0, 2)
                 reply = theirs.detach()
                 kernel.close_all_except({0, 1, 2, reply, *fds})
-                serve(self.host, parse(text.decode(), 0)[0], fds, reply)
+                serve(reply)
             except BaseException as error:  # nobody else would ever hear of it
                 os.write(reply, json.dumps({"error": as_failure(error, "LauncherError").to_json()}).encode())
             finally:
                 os._exit(0)
         theirs.close()
-        self.children[ours.fileno()] = (ours, number)
-        self.poller.register(ours.fileno(), select.POLLIN)
+        return ours
+
+    def _await(self, child: socket, number: bytes) -> None:
+        """Pass its reply on as the one to the request of that number."""
+        self.children[child.fileno()] = (child, number)
+        self.poller.register(child.fileno(), select.POLLIN)
 
     def _ask(self, number: bytes, text: bytes) -> None:
         """Pass a request on to the maker of sandboxes."""
@@ -196,27 +225,9 @@ class Launcher:
         made.close()
 
     def _reply(self, number: bytes, text: bytes, fds: Sequence[int] = ()) -> None:
-        rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
-        self.control.sendmsg([number, b" ", text], rights)
+        self.control.sendmsg([number, b" ", text], rights(fds))
 
 
-def receive(source: socket) -> tuple[bytes, list[int]]:
-    """One datagram and the descriptors that came with it; b"" at the end."""
-    try:
-        data, ancillary, _, _ = source.recvmsg(MAX_MESSAGE, CMSG_SPACE(MAX_FDS * 4), MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:  # it ended with something of ours unread
-        return b"", []
-    fds = array.array("i")
-    for level, kind, rights in ancillary:
-        if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
-    return data, list(fds)
-
-
-parse: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-"""`json.loads` without its Python layers, each of which costs every shim a few pages."""
-
-CHILDREN: dict[bytes, Serve] = {b"run": run_shim, b"exec": run_exec}
 DIED = json.dumps({"error": Failure("LauncherError", "the process that served the request died").to_json()}).encode()
 
 
@@ -239,41 +250,6 @@ def become_clean() -> None:
         pass  # no CAP_SYS_RESOURCE
 
 
-def rehearse(host: Host) -> None:
-    """Do once more what every child will do, without touching anything.
-
-    Python rewrites code that runs often for the types it meets (PEP 659) and fills caches in classes and modules.
-    Done here it is done for all children; done there, each would pay for it with time and with pages of its own.
-    """
-    request = json.dumps({"bundle": "/bundle", "log": {"path": "/log", "maxBytes": 1, "maxFiles": 2}})
-    config = json.dumps(REHEARSAL).encode()
-    for _ in range(20):  # an instruction is rewritten from its eighth run on
-        shim = Shim(parse(request, 0)[0], [])
-        (_, *theirs), _ = shim.open_stdio()
-        for fd in (*shim.streams, *theirs):
-            os.close(fd)
-        for stream in shim.streams.values():
-            stream.feed(b"")
-        listen(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-        wanted = json.loads(config)
-        Rootfs(wanted, "/bundle", [])
-        Namespaces(wanted["linux"]["namespaces"])
-        Process(wanted["process"], host.capabilities, host.last_capability)
-        json.dumps(process_record(os.getpid(), host.boot_id))
-        select.poll().poll(0)
-
-
-REHEARSAL = {
-    "process": {"args": ["true"], "env": ["PATH=/bin"], "capabilities": {"bounding": ["CAP_KILL"]}},
-    "mounts": [
-        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "ro"]},
-        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
-        {"destination": "/etc/hosts", "type": "bind", "source": "/hosts", "options": ["rbind", "ro"]},
-    ],
-    "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "network", "path": "/ns/net"}]},
-}
-
-
 def main() -> None:
     """Entry of the process: descriptor 0 is /dev/null, 3 the socket to the node."""
     become_clean()
@@ -281,7 +257,8 @@ def main() -> None:
     control = socket(AF_UNIX, SOCK_SEQPACKET, 0, SOCKET)
     launcher = Launcher(control, Host())
     kernel.set_name("mkl-launcher")
-    rehearse(launcher.host)
+    for _ in range(20):  # an instruction is rewritten from its eighth run on
+        rehearse(launcher.host)
     gc.disable()
     gc.collect()
     gc.freeze()  # collections would touch, and so copy, every page that the children share with us

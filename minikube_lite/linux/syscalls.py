@@ -11,6 +11,7 @@ import ctypes
 import os
 from ctypes import c_char_p, c_int, c_long, c_uint, c_ulong, c_void_p
 from errno import EAGAIN
+from signal import SIGCHLD
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW = 32, 64, 128, 256
@@ -20,7 +21,7 @@ MS_RELATIME, MS_I_VERSION, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 23, 1 << 
 MNT_DETACH = 2
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
-CLONE_INTO_CGROUP = 0x2_0000_0000
+CLONE_INTO_CGROUP, CLONE_PARENT = 0x2_0000_0000, 0x8000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWTIME = 0x10000000, 0x20000000, 0x40000000, 0x80
 
 AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = -100, 0x8000, 0x1000, 0x100
@@ -41,7 +42,7 @@ PROC_SUPER_MAGIC = 0x9FA0
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _ARM = os.uname().machine == "aarch64"
-_PIVOT_ROOT, _KEYCTL, _RT_SIGACTION = (41, 219, 134) if _ARM else (155, 250, 13)
+_PIVOT_ROOT, _KEYCTL, _RT_SIGACTION, _CLONE = (41, 219, 134, 220) if _ARM else (155, 250, 13, 56)
 _CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
 
@@ -73,12 +74,21 @@ _rt_sigaction = _function("syscall", c_long, c_long, c_char_p, c_void_p, c_ulong
 
 # A fork: its child has no other thread that could hold the interpreter lock, so the call must not let go of it.
 _syscall_locked = ctypes.PyDLL(None, use_errno=True).syscall
-_syscall_locked.argtypes, _syscall_locked.restype = (c_long, c_void_p, c_ulong), c_long
+_syscall_locked.argtypes, _syscall_locked.restype = (c_long, c_void_p, c_ulong, c_long, c_long, c_long), c_long
 
 
-def clone3(arguments: ctypes.Array[ctypes.c_uint64]) -> int:
+def clone(flags: int) -> int:
     """The raw call, as fork: 0 in the child, -1 on failure. Only for `birth`, which does what has to be done around."""
-    pid: int = _syscall_locked(_CLONE3, ctypes.addressof(arguments), ctypes.sizeof(arguments))
+    pid: int = _syscall_locked(_CLONE, flags | SIGCHLD, 0, 0, 0, 0)
+    return pid
+
+
+def clone3(flags: int, cgroup: int) -> int:
+    """The same, with CLONE_INTO_CGROUP among the flags: born in the v2 cgroup that the descriptor is open on."""
+    arguments = (ctypes.c_uint64 * 11)()  # struct clone_args
+    arguments[0], arguments[10] = flags, cgroup
+    arguments[4] = 0 if flags & CLONE_PARENT else SIGCHLD  # a sibling has the caller's (clone(2))
+    pid: int = _syscall_locked(_CLONE3, ctypes.addressof(arguments), ctypes.sizeof(arguments), 0, 0, 0)
     return pid
 
 

@@ -197,7 +197,7 @@ async def test_a_request_that_is_too_long_is_refused(box: Box) -> None:
 
 
 def test_a_rootfs_directory_that_was_there_stays(tmp_path: Path) -> None:
-    from minikube_lite.linux.init import make_directory_once
+    from minikube_lite.linux.starter import make_directory_once
 
     assert make_directory_once(str(tmp_path / "rootfs"))
     assert not make_directory_once(str(tmp_path / "rootfs"))
