@@ -1,5 +1,8 @@
 """The warm process that forks: one per node, single-threaded, stateless. Started by client, forks shims and the like.
 
+While nothing is being started it forks shims ahead, so that the next containers need not wait for a fork, nor for what
+a process that was just forked does to its memory. They end when the launcher does.
+
 A request is one datagram on a SEQPACKET unix socket (descriptor 3), `17 run {"bundle": …}`: number, op, JSON, with
 descriptors beside it (SCM_RIGHTS); its reply is `17 {"ok": …}`, as the child sent it, so the loop never waits for a
 container. When the node closes the socket the launcher ends; its shims go on.
@@ -108,9 +111,7 @@ class Launcher:
             if operation == b"run":
                 self._await(self._give_to_shim(text, fds), number)
             elif operation == b"exec":
-                self._await(
-                    self._fork(lambda reply: run_exec(self.host, parse(text.decode(), 0)[0], fds, reply), fds), number
-                )
+                self._await(self._exec(text, fds), number)
             elif operation == b"sandbox":
                 self._ask(number, text)
             elif operation == b"netns_socket":
@@ -141,6 +142,9 @@ class Launcher:
 
     def _be_shim(self, control: int) -> None:
         run_shim(self.host, control)
+
+    def _exec(self, text: bytes, fds: list[int]) -> socket:
+        return self._fork(lambda reply: run_exec(self.host, parse(text.decode(), 0)[0], fds, reply), fds)
 
     def _fork(self, serve: Serve, fds: Sequence[int] = ()) -> socket:
         """Fork a child that serves with the other end of the returned socket, keeping these descriptors only."""

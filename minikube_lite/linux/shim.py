@@ -22,7 +22,8 @@ from minikube_lite.linux.errors import Failure, as_failure, describe
 from minikube_lite.linux.init import STARTING, listen
 from minikube_lite.linux.logs import LogRing, LogStream
 from minikube_lite.linux.records import EXIT, SHIM, STATE, boottime, read_json, remove, write_json
-from minikube_lite.linux.starter import become_starter, cgroups_path, root_path
+from minikube_lite.linux.rootfs import root_path
+from minikube_lite.linux.starter import become_starter, cgroups_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ def tell(report: int, message: Mapping[str, Any]) -> None:
 
 
 def prepare(host: Host, message: Mapping[str, Any], shim: dict[str, Any], made: dict[str, Any]) -> Start:
-    """Everything that can be done from outside of the container. What is `made` is noted there, for the shim to undo."""
+    """Everything that is done from outside of the container. What is `made` is noted there, for the shim to undo."""
     bundle = message["bundle"]
     config = read_json(f"{bundle}/config.json")
     if config is None:
