@@ -1,7 +1,7 @@
 """Kubernetes' Pod as a value: validated, defaulted, frozen. `spec.manifest` makes it, `core` and `node` read it.
 
 Every field of the API is an attribute. One that this does not honour yet is plain JSON; what is done about it stands
-in `spec.fields`.
+in `spec.fields`. When a model changes, `python -m tests.spec.shapes` writes its shape anew for `spec.view`.
 """
 
 from __future__ import annotations
