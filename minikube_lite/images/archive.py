@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import importlib
 import io
+import itertools
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -60,22 +61,29 @@ class _Gzip:
 
 def open_stream(file: io.RawIOBase) -> Iterator[bytes]:
     """The bytes of the tar archive in `file`, in pieces of up to 1 MiB. Raises ArchiveError, now or on the way."""
-    first = _read(file, 512)
-    file.seek(0)
+    return decompress(iter(lambda: file.read(CHUNK) or b"", b""))
+
+
+def decompress(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The bytes of a tar archive, whatever `pieces` are compressed with. Raises ArchiveError, now or on the way."""
+    first = b""
+    while len(first) < 512 and (piece := next(pieces, b"")):
+        first += piece
     if not first:
         raise ArchiveError("it is empty (0 bytes)")
-    if first.startswith(b"\x1f\x8b"):
-        return _decompress(file, "gzip", _Gzip)
-    if first.startswith(b"BZh"):
-        return _decompress(file, "bzip2", bz2.BZ2Decompressor)
-    if first.startswith(b"\xfd7zXZ\0"):
-        return _decompress(file, "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY))
-    if first.startswith(b"\x28\xb5\x2f\xfd"):
-        return _decompress(file, "zstd", _zstd().ZstdDecompressor)
     for magic, at, what in _OTHERS:
         if first[at : at + len(magic)] == magic:
             raise ArchiveError(f"it is {what}, not a tar archive of a root file system")
-    return iter(lambda: _read(file, CHUNK), b"")
+    pieces = itertools.chain((first,), pieces)
+    for magic, name, new in _COMPRESSIONS:
+        if first.startswith(magic):
+            return _decompress(pieces, name, new())
+    return pieces
+
+
+def is_compressed(first: bytes) -> bool:
+    """Whether a file that begins so is compressed with what is read here."""
+    return any(first.startswith(magic) for magic, _, _ in _COMPRESSIONS)
 
 
 _OTHERS = (
@@ -91,10 +99,10 @@ _OTHERS = (
 )
 
 
-def _decompress(file: io.RawIOBase, name: str, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
+def _decompress(pieces: Iterator[bytes], name: str, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
     """Undo the compression, of several streams one after the other too (`cat a.gz b.gz`, pigz, pixz)."""
     engine = new()
-    data = _read(file, CHUNK)
+    data = next(pieces, b"")
     while True:
         try:
             piece = engine.decompress(data, CHUNK)
@@ -110,20 +118,16 @@ def _decompress(file: io.RawIOBase, name: str, new: Callable[[], _Decompressor])
             # Zeros may follow: a block device, a tape or xz's stream padding.
             data = engine.unused_data.lstrip(b"\0")
             while not data:
-                if not (read := _read(file, CHUNK)):
+                if not (read := next(pieces, b"")):
                     return
                 data = read.lstrip(b"\0")
             engine = new()
         elif engine.needs_input:
-            data = _read(file, CHUNK)
+            data = next(pieces, b"")
             if not data and not piece:
                 raise ArchiveError(f"it is cut off: its {name} compression has no end")
         else:
             data = b""
-
-
-def _read(file: io.RawIOBase, size: int) -> bytes:
-    return file.read(size) or b""
 
 
 def _zstd() -> Any:
@@ -136,3 +140,12 @@ def _zstd() -> Any:
         "it is compressed with zstd, which this Python cannot read (hint: `pip install minikube-lite[zstd]`, "
         "or unpack it once: `zstd -d FILE`)"
     )
+
+
+_COMPRESSIONS: tuple[tuple[bytes, str, Callable[[], Callable[[], _Decompressor]]], ...] = (
+    (b"\x1f\x8b", "gzip", lambda: _Gzip),
+    (b"BZh", "bzip2", lambda: bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\0", "xz", lambda: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)),
+    (b"\x28\xb5\x2f\xfd", "zstd", lambda: _zstd().ZstdDecompressor),
+)
+"""How a file of each begins, and what gives a decompressor, one for each stream in it."""

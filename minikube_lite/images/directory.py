@@ -37,22 +37,12 @@ def open_directory(reference: str, path: Path, base_dir: Path, store: Path) -> I
             f"the directory `{real}` is empty: a root file system is expected in it "
             "(hint: is it a mount point that is not mounted?)"
         )
-    if "oci-layout" in names:
-        raise unavailable(oci_answer(f"`{real}` is an OCI image layout"))
     if not names & ROOT_NAMES:
         if real == Path(os.path.realpath(base_dir)) or all(_is_manifest(name) for name in names):
             raise unavailable(f"`{real}` is a directory of manifests, not a root file system")
         if names == {"rootfs"} and (real / "rootfs").is_dir():
             raise unavailable(f"`{real}` holds only `rootfs` (hint: did you mean `{reference.rstrip('/')}/rootfs`?)")
     return Image(reference=reference, id=f"dir:{real}", layers=(real,))
-
-
-def oci_answer(what: str) -> str:
-    """What to say to an image form that is known, but not read yet."""
-    return (
-        f"{what}, which is not supported yet; a root file system is: make a container of it and export that "
-        "(hint: `docker export $(docker create IMAGE) > rootfs.tar`, or `podman export`)"
-    )
 
 
 def missing(path: Path) -> str:

@@ -38,3 +38,12 @@ class ImageError(Exception):
 def unavailable(message: str) -> ImageError:
     """The reference is well formed, but what it names cannot be used."""
     return ImageError("ErrImagePull", message)
+
+
+class NotPresent(ImageError):
+    """The reference names an image that is not on this machine: it has to be pulled first."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__("ErrImagePull", message)
+        self.name = name
+        """The whole name, as Docker completes it."""

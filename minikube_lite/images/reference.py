@@ -68,7 +68,7 @@ def parse(reference: str, base_dir: str | os.PathLike[str]) -> BuiltIn | Local |
         if "\0" in reference:
             raise _invalid(reference, "a path cannot hold a NUL character")
         return Local(Path(os.path.join(base_dir, reference)))
-    return _remote(reference)
+    return remote(reference)
 
 
 def is_path(reference: str) -> bool:
@@ -76,7 +76,8 @@ def is_path(reference: str) -> bool:
     return reference.startswith(("/", "./", "../")) or reference in (".", "..")
 
 
-def _remote(reference: str) -> Remote:
+def remote(reference: str) -> Remote:
+    """`reference` as the name of an image in a registry, also where it is `host`. Raises `InvalidImageName`."""
     if len(reference) > 1024:
         raise ImageError("InvalidImageName", f"`{reference[:40]}…` is not an image reference: it is too long")
     match = _REFERENCE.fullmatch(reference)
@@ -103,6 +104,17 @@ def _remote(reference: str) -> Remote:
     if domain == "docker.io" and "/" not in repository:
         repository = f"library/{repository}"
     return Remote(domain, repository, match["tag"] or ("" if digest else "latest"), digest)
+
+
+def same_name(asked: str, name: str) -> bool:
+    """Whether `asked` means the image that an archive calls `name`: its whole name, as Docker completes it, or tag."""
+    if asked == name:
+        return True
+    try:
+        there = remote(name)
+        return there.tag == asked or str(remote(asked)) == str(there)
+    except ImageError:
+        return False
 
 
 def _invalid(reference: str, why: str) -> ImageError:

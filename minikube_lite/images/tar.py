@@ -8,6 +8,8 @@ Formats: tar(5) of libarchive; "Basic Tar Format" and "Storing Sparse Files" in 
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -85,16 +87,45 @@ class Reader:
             pass
 
 
-def members(reader: Reader) -> Iterator[Member]:
+class SeekingReader(Reader):
+    """A file that is read from its start, and jumps over what is skipped."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        super().__init__(iter(lambda: file.read(1 << 16) or b"", b""))
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+    @property
+    def position(self) -> int:
+        """Where the next byte to read is in the file."""
+        return self._file.tell() - len(self._piece)
+
+    def skip(self, size: int) -> None:
+        if size <= len(self._piece):
+            self._piece = self._piece[size:]
+            return
+        to = self.position + size
+        if to > self._size:
+            raise ArchiveError("it is cut off in the middle")
+        self._piece = memoryview(b"")
+        self._file.seek(to)
+
+
+def members(reader: Reader, end_mark: bool = True) -> Iterator[Member]:
     """Each member in turn; the caller reads its data, exactly `size` bytes, from `reader` before it asks for the next.
 
-    Raises ArchiveError where the archive is damaged, or ends without its end mark.
+    Raises ArchiveError where the archive is damaged, or ends without its end mark. That, and the padding
+    before it, may be missing only with `end_mark` false: where a digest tells whether it is whole. `umoci insert` does
+    not write them, and Go's tar reader, by which others read layers, does not miss them.
     """
     for_all: dict[str, bytes] = {}
     pax: dict[str, bytes] = {}
     names: dict[bytes, bytes] = {}
     first = True
     while (block := reader.up_to(BLOCK)) != _ZEROS:
+        if not block and not end_mark:
+            return
         if len(block) < BLOCK:
             raise ArchiveError("it is not a tar archive" if first else "it is cut off: its end mark is missing")
         try:
@@ -120,7 +151,8 @@ def members(reader: Reader) -> Iterator[Member]:
                         reader.skip(stored)
                         padding = -stored % BLOCK
                     yield member
-                reader.skip(padding)
+                if len(reader.up_to(padding)) < padding and end_mark:
+                    raise ArchiveError("it is cut off in the middle")
                 pax, names = {}, {}
         except (ValueError, LookupError) as error:
             if isinstance(error, ArchiveError):

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from minikube_lite.images import tar
 from minikube_lite.images.archive import ArchiveError
@@ -53,6 +53,8 @@ class Tree:
         self._root = os.open(target, _DIRECTORY)
         self._open: list[tuple[bytes, int]] = []
         """The directory we are in: name and descriptor of each part, for members mostly come in order."""
+        self.implied: set[Parts] = set()
+        """Directories that are there because of what is in them; the archive says nothing of themselves."""
         self._directories: dict[Parts, tar.Member] = {}
         """Dressed last: what is made in one changes its time, and may be stopped by its mode."""
         self._is_root = os.geteuid() == 0
@@ -62,7 +64,7 @@ class Tree:
         self._free = self._room
         self._files = disk.f_favail if disk.f_files else 1 << 62  # btrfs counts none
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -74,6 +76,7 @@ class Tree:
         if member.kind == tar.DIRECTORY:
             if parts:
                 self._make_directory(self._enter(parts[:-1]), parts)
+            self.implied.discard(parts)
             self._directories[parts] = member
             return
         if not parts:
@@ -102,6 +105,11 @@ class Tree:
         for parts in sorted(self._directories, reverse=True):
             self._dress(self._enter(parts), self._directories[parts])
 
+    @property
+    def size(self) -> int:
+        """Bytes of the disk that the members took, in whole blocks."""
+        return self._free - self._room
+
     def _take(self, member: tar.Member) -> None:
         """Count what the member takes, and stop before the disk is full."""
         self._room -= -(-member.size // self._block) * self._block
@@ -122,20 +130,21 @@ class Tree:
         for depth in range(same, len(parts)):
             name = parts[depth]
             try:
-                at = self._open_directory(name, at)
+                at = self._open_directory(at, parts[: depth + 1])
             except NotADirectoryError:  # so says the kernel of a symbolic link, too
                 kind = "a symbolic link" if stat.S_ISLNK(_stat(name, at).st_mode) else "not a directory"
                 raise ArchiveError(f"it has a member below {show(parts[: depth + 1])}, which is {kind}") from None
             self._open.append((name, at))
         return at
 
-    def _open_directory(self, name: bytes, parent: int) -> int:
+    def _open_directory(self, parent: int, parts: Parts) -> int:
         try:
-            return os.open(name, _DIRECTORY, dir_fd=parent)
+            return os.open(parts[-1], _DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
-            os.mkdir(name, 0o700, dir_fd=parent)
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            os.mkdir(parts[-1], 0o700, dir_fd=parent)
+            descriptor = os.open(parts[-1], _DIRECTORY, dir_fd=parent)
             os.fchmod(descriptor, 0o755)
+            self.implied.add(parts)
             return descriptor
 
     def _leave(self, depth: int) -> None:
@@ -216,6 +225,7 @@ class Tree:
             if stat.S_ISDIR(_stat(parts[-1], parent).st_mode):
                 os.rmdir(parts[-1], dir_fd=parent)
                 self._directories.pop(parts, None)
+                self.implied.discard(parts)
             else:
                 os.unlink(parts[-1], dir_fd=parent)
             return make()

@@ -15,6 +15,7 @@ import fcntl
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,17 +69,24 @@ class Trees:
 
     def remove(self, kind: str, name: str) -> bool:
         """Remove the tree unless somebody is making it, or something is mounted below it; whether it went."""
+        gone = self.retire(kind, name)
+        if gone is not None:
+            self._clear(gone)
+        return gone is not None
+
+    def retire(self, kind: str, name: str) -> Path | None:
+        """Take the tree out of use, unless as in `remove`; returns where it is now, for the caller to remove."""
         with self._locked(name, wait=False) as locked:
-            tree, going = self.root / kind / name, self.root / "tmp" / name
+            tree, going = self.root / kind / name, self.root / "tmp" / f"{name}.{uuid.uuid4().hex}"
             if not locked or mounts_below(os.path.realpath(tree)):
-                return False
-            self._clear(going)
+                return None
             going.parent.mkdir(exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # somebody else removed it
+            try:
                 tree.rename(going)  # from here on it is gone, even if we are killed on the way
-            self._clear(going)
+            except FileNotFoundError:  # somebody else removed it
+                return None
             (self.root / "unsynced" / name).unlink(missing_ok=True)
-        return True
+        return going
 
     def sweep(self) -> None:
         """Remove what nobody finished making or removing, and what a power cut may have damaged."""

@@ -101,8 +101,8 @@ BROKEN: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
         lambda: lzma.compress(bytes(9), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1536 << 20}]),
         "its xz compression is damaged (Memory usage limit",
     ),
-    "docker save": (tar([directory("blobs"), file("manifest.json", b"[]")]), "it is a `docker save` archive"),
-    "an OCI archive": (tar([directory("blobs"), file("./oci-layout", b"{}")]), "it is an OCI image archive"),
+    "docker save": (tar([directory("blobs"), file("manifest.json", b"[]")]), "it has no image"),
+    "an OCI archive": (tar([directory("blobs"), file("./oci-layout", b"{}")]), "without an `index.json`"),
     "packed with its directory": (
         tar([directory("debian"), directory("debian/bin"), file("debian/bin/sh")]),
         "below `debian/`, not at its top (hint: pack it with `tar -C debian -c .`)",

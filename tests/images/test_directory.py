@@ -72,11 +72,11 @@ def _socket(path: Path) -> None:
         (lambda path: None, "/", "hint: `image: host`"),
         (lambda path: (path / "pod.yaml").touch(), ".", "is a directory of manifests"),
         (lambda path: rootfs(path / "x" / "rootfs"), "./x/", "did you mean `./x/rootfs`?"),
-        (lambda path: ((path / "x").mkdir(), (path / "x/oci-layout").touch()), "./x", "is an OCI image layout"),
+        (lambda path: ((path / "x").mkdir(), (path / "x/oci-layout").touch()), "./x", "without an `index.json`"),
         (lambda path: rootfs(path / "images"), "./images", "minikube-lite's own files"),
         (lambda path: rootfs(path), ".", "minikube-lite's own files"),
         (lambda path: (path / "rootfs").mkdir(), "rootfs", "did you mean the path `./rootfs`?"),
-        (lambda path: None, "nginx:1.25", "pulling from registries is not supported yet"),
+        (lambda path: None, "nginx:1.25", "`docker.io/library/nginx:1.25` is not on this machine"),
     ],
 )
 def test_what_cannot_be_an_image_says_why(

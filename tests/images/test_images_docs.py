@@ -26,7 +26,7 @@ def test_the_busybox_recipe_makes_a_root_file_system_that_runs(store: ImageStore
 
 
 def test_the_message_shown_for_a_registry_name_is_the_one_given(store: ImageStore, tmp_path: Path) -> None:
-    [shown] = re.findall(r"```\n(cannot pull .*?)…\n```", TEXT)
+    [shown] = re.findall(r"```\n(.*is not on this machine)…\n```", TEXT)
     with pytest.raises(ImageError) as caught:
         store.resolve("nginx", tmp_path)
     assert caught.value.message.startswith(shown)

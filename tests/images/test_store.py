@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from minikube_lite.images import store as store_module
+from minikube_lite.images import local as local_module
 from minikube_lite.images import trees as trees_module
 from minikube_lite.images.store import ImageError, ImageStore
 from tests.images.archives import directory, file, small_rootfs, tar, tree
@@ -79,7 +79,7 @@ def test_an_archive_that_has_not_changed_is_not_read_again(
     later = known.stat().st_mtime + 10
     os.utime(known, (later, later))
     assert store.is_cheap(str(archive), Path("/"))
-    monkeypatch.setattr(store_module.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(local_module.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
     assert store.resolve(str(archive), Path("/")) == image
 
 
@@ -109,7 +109,7 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(
         (target / "bin").mkdir()
         archive.write_bytes(b"other")
 
-    monkeypatch.setattr(store_module, "unpack", unpack_and_write)
+    monkeypatch.setattr(local_module, "unpack", unpack_and_write)
     with pytest.raises(ImageError, match="it changed while it was read"):
         store.resolve(str(archive), Path("/"))
     assert not list((store.root / "rootfs").iterdir())
@@ -118,13 +118,13 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(
 def test_many_threads_that_want_one_archive_make_one_tree(
     store: ImageStore, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = store_module.unpack, []
+    real, calls = local_module.unpack, []
 
     def counted(pieces: object, target: Path) -> None:
         calls.append(target)
         real(pieces, target)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store_module, "unpack", counted)
+    monkeypatch.setattr(local_module, "unpack", counted)
     with ThreadPoolExecutor(8) as pool:
         images = set(pool.map(lambda _: store.resolve(str(archive), Path("/")).layers, range(8)))
     assert (len(images), len(calls)) == (1, 1)
@@ -194,18 +194,25 @@ def test_only_what_is_used_is_kept(store: ImageStore, archive: Path, tmp_path: P
     (tmp_path / "other.tar").write_bytes(tar([directory("bin")]))
     used, unused = store.resolve(str(archive), Path("/")), store.resolve("./other.tar", tmp_path)
     host = store.resolve("host", tmp_path)
+    store.lease("pod/app", used)
     settled(store)
-    assert sorted(store.remove_unused({used.id})) == sorted([unused.id, host.id])
+    assert store.collect() > 0
     assert used.layers[0].is_dir()
+    assert host.layers[0].is_dir()
     assert not unused.layers[0].exists()
-    assert not host.layers[0].exists()
-    assert store.remove_unused({used.id}) == []
+    assert store.collect() == 0
+    store.release("pod/app")
+    store.release("pod/app")
+    assert store.collect() > 0
+    assert not used.layers[0].exists()
+    with pytest.raises(ImageError, match="was removed just now"):
+        store.lease("pod/app", used)
     assert store.resolve("./other.tar", tmp_path).layers[0].is_dir()
 
 
 def test_a_store_that_was_never_used_sweeps_and_removes_nothing(store: ImageStore) -> None:
     store.sweep()
-    assert store.remove_unused(set()) == []
+    assert store.collect() == 0
     assert not store.root.exists()
 
 
