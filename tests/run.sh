@@ -7,6 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../examples/setup.sh"
 need_root tests/run.sh
 cd "$checkout"
 apt_install "the tests' root file system is made of it" busybox-static
+apt_install "the tests' images are made with them" skopeo umoci zstd xz-utils
 apt_install "the tests look at network namespaces with it" iproute2
 make_venv dev
 export PATH="$venv/bin:$PATH"

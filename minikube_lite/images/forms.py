@@ -6,6 +6,7 @@ sources. What has none, a root file system as it is or as an archive, is not for
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -79,28 +80,33 @@ def open_archive(file: Any, spool: Path) -> ImageFile | None:
     """The images in an open archive, compressed or not; None for an archive of a root file system.
 
     A compressed one is unpacked, for as long as it is open, to a file without a name on the disk of the directory
-    `spool`. Raises ArchiveError, ImageError, OSError. `file` belongs to what is returned.
+    `spool`. Raises ArchiveError, ImageError, OSError. `file` stays the caller's.
     """
     if not _may_be(file):
         return None
-    file.seek(0)
-    if is_compressed(file.read(8)):
-        file.seek(0)
-        plain = tempfile.TemporaryFile(dir=spool)  # noqa: SIM115
-        try:
-            for piece in open_stream(file):
-                plain.write(piece)
-            plain.flush()
-        except BaseException:
-            plain.close()
-            raise
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(_plain(file, spool))
         files = TarFiles(plain)
-    else:
-        files = TarFiles(file)
-    names = files.names()
-    if "oci-layout" in names:
-        return Layout(files)
-    return Saved(files) if "manifest.json" in names else None
+        names = files.names()
+        if "oci-layout" not in names and "manifest.json" not in names:
+            return None
+        found: ImageFile = Layout(files) if "oci-layout" in names else Saved(files)
+        stack.pop_all()  # from here on `found` closes it
+        return found
+
+
+def _plain(file: Any, spool: Path) -> Any:
+    """The archive without its compression, as an open file of its own."""
+    file.seek(0)
+    if not is_compressed(file.read(8)):
+        return open(os.dup(file.fileno()), "rb", buffering=0)
+    file.seek(0)
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(tempfile.TemporaryFile(dir=spool, buffering=0))
+        for piece in open_stream(file):
+            plain.write(piece)
+        stack.pop_all()
+        return plain
 
 
 def _may_be(file: Any) -> bool:

@@ -67,9 +67,9 @@ class Local:
             if stat.S_ISDIR(mode):
                 found: forms.ImageFile | None = forms.open_layout(path) if forms.is_layout(path) else None
             else:
-                file = open(path, "rb", buffering=0)  # noqa: SIM115
                 self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                found = forms.open_archive(file, self.root)
+                with open(path, "rb", buffering=0) as file:
+                    found = forms.open_archive(file, self.root)
             if found is None:
                 raise unavailable("it is a root file system, not an image with a config (hint: use its path as it is)")
         with contextlib.closing(found):
