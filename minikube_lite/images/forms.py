@@ -102,15 +102,16 @@ def _plain(file: Any, spool: Path) -> Any:
         return open(os.dup(file.fileno()), "rb", buffering=0)
     file.seek(0)
     with contextlib.ExitStack() as stack:
-        plain = stack.enter_context(tempfile.TemporaryFile(dir=spool, buffering=0))
+        plain = stack.enter_context(tempfile.TemporaryFile(dir=spool))
         for piece in open_stream(file):
             plain.write(piece)
+        plain.flush()  # it is read by pread(2)
         stack.pop_all()
         return plain
 
 
 def _may_be(file: Any) -> bool:
-    """Whether one of the first names in the archive is one of an image's, so that it is worth to look at all of them."""
+    """Whether one of the first names in the archive is one of an image's, so that all of them are worth a look."""
     file.seek(0)
     for member in itertools.islice(tar.members(tar.Reader(open_stream(file))), _FIRST):
         if parts := split(member.name):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.yard import Json, Yard
-from tests.images import tools
 from tests.images.test_forms import FORMS, made  # noqa: F401
 
 pytestmark = pytest.mark.root

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minikube_lite.images.store import ImageError, ImageStore
+from minikube_lite.images.store import ImageStore
 from tests.images import tools
 
 pytestmark = pytest.mark.root  # overlayfs' marks are trusted attributes
