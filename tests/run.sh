@@ -9,6 +9,10 @@ cd "$checkout"
 apt_install "the tests' root file system is made of it" busybox-static
 apt_install "the tests' images are made with them" skopeo umoci zstd xz-utils
 apt_install "the tests look at network namespaces with it" iproute2
+command -v docker-registry >/dev/null || stop_registry=true
+apt_install "the tests pull from and push to a real registry, and make certificates" docker-registry skopeo openssl
+# The package starts a registry for the machine; the tests start one of their own.
+[ -z "${stop_registry:-}" ] || ! command -v systemctl >/dev/null || systemctl disable -q --now docker-registry || true
 make_venv dev
 export PATH="$venv/bin:$PATH"
 

@@ -165,11 +165,11 @@ class Endpoint:
         """401 or 403, with what was tried."""
         if credential is not None:
             tried = ", ".join(str(each) for each in self._found.credentials)
-            why = f"it does not give {what} to {tried} ({status})"
+            why = f"it denies {what} to {tried} ({status})"
             hint = f"(hint: `docker login {self.host}`)"
         else:
             looked = ", ".join(self._found.searched) or "nowhere"
-            why = f"it does not give {what} without credentials, or there is no such repository ({status})"
+            why = f"it denies {what} without credentials, or there is no such repository ({status})"
             hint = f"(looked for credentials in: {looked}; hint: `docker login {self.host}`)"
         problems = "".join(f"; {problem}" for problem in self._found.problems)
         return Failure(self.host, f"{why}{said}{problems} {hint}", status=status)
