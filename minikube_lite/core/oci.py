@@ -13,6 +13,7 @@ from typing import Any
 from minikube_lite.core import oci_defaults
 from minikube_lite.core.expansion import expand, expand_environment
 from minikube_lite.core.resources import container_resources, oom_score_adj, pod_resources
+from minikube_lite.core.volumes import in_order
 from minikube_lite.spec.objects import Capabilities, Container, Pod, SecurityContext
 
 __all__ = [
@@ -177,9 +178,7 @@ def _capability(name: str) -> str:
 
 
 def _mounts(extra: Sequence[Mapping[str, Any]], shm: str | None) -> list[Json]:
-    taken = {mount["destination"].rstrip("/") for mount in extra}
-    own = [mount for mount in oci_defaults.mounts(shm) if mount["destination"] not in taken]
-    return own + [dict(mount) for mount in extra]
+    return in_order([*oci_defaults.mounts(shm), *map(dict, extra)])
 
 
 def _namespaces(pod: Pod, paths: Mapping[str, str]) -> list[Json]:

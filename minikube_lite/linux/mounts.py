@@ -7,11 +7,13 @@ config.md "Mounts"; option names as mount(8)); touches nothing until `apply`.
 from __future__ import annotations
 
 import errno
+import json
 import os
 
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.errors import Failure
 from minikube_lite.linux.inside import by_fd, make_mount_point, open_inside
+from minikube_lite.linux.parts import open_part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ ATIMES = {
     kernel.MS_RELATIME: kernel.MOUNT_ATTR_RELATIME,
 }
 RECURSIVE = ("ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "nosymfollow", "symfollow")
+MOUNT_ROOTS = "io.minikube-lite.mount-roots"
 OF_THE_KERNEL = ("proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue")
 
 
@@ -91,6 +94,7 @@ class Mount:
         "source",
         "tree",
         "type",
+        "within",
     )
 
     def __init__(
@@ -100,6 +104,8 @@ class Mount:
         self.flags, self.data, self.propagation = flags, data, propagation
         self.clear = self.attrs = self.clear_attrs = 0
         self.tree = -1
+        self.within: Mapping[str, Any] | None = None
+        """The directory that the source of a bind may not lead out of: see `roots_of`."""
 
     @classmethod
     def from_oci(cls, entry: Mapping[str, Any], destination: str | None = None) -> Mount:
@@ -185,7 +191,16 @@ class Mount:
         if self.tree >= 0:
             return
         recursive = kernel.AT_RECURSIVE if self.flags & kernel.MS_REC else 0
-        self.tree = kernel.open_tree(kernel.AT_FDCWD, self.source, kernel.OPEN_TREE_CLONE | recursive)
+        if self.within is None:
+            self.tree = kernel.open_tree(kernel.AT_FDCWD, self.source, kernel.OPEN_TREE_CLONE | recursive)
+        else:
+            root = self.within["root"]
+            part = open_part(root, os.path.relpath(self.source, root), create=bool(self.within.get("create")))
+            try:
+                flags = kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH | recursive
+                self.tree = kernel.open_tree(part, "", flags)
+            finally:
+                os.close(part)
         self._set_attributes(recursive)
 
     def _set_attributes(self, recursive: int) -> None:
@@ -213,6 +228,7 @@ class Mount:
             try:
                 if not directory and _is_directory(target):
                     raise OSError(errno.EISDIR, "the source is a file, the destination a directory")
+                _check_target(root, target)
                 kernel.move_mount(self.tree, target)
             finally:
                 os.close(target)
@@ -223,6 +239,24 @@ class Mount:
 
 def _is_directory(fd: int) -> bool:
     return os.fstat(fd).st_mode & 0o170000 == 0o040000
+
+
+def _check_target(root: int, target: int) -> None:
+    """An image may have a symlink to anywhere: never mount over its root, nor in /proc (CVE-2019-19921)."""
+    if kernel.filesystem_type(target) == kernel.PROC_SUPER_MAGIC:
+        raise OSError(errno.EINVAL, "the destination leads into /proc")
+    if os.path.samestat(os.fstat(root), os.fstat(target)):
+        raise OSError(errno.EINVAL, "the destination leads to the root of the container")
+
+
+def roots_of(config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Of the annotation `MOUNT_ROOTS`: destination → {"root": a directory, "create": whether to make what is missing}.
+
+    The source of that mount is a path below `root` that others may change meanwhile; it is resolved inside of it.
+    """
+    text = (config.get("annotations") or {}).get(MOUNT_ROOTS)
+    roots: Mapping[str, Mapping[str, Any]] = json.loads(text) if text else {}
+    return roots
 
 
 def bind_read_only(root: int, path: str) -> None:

@@ -13,7 +13,7 @@ from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroup_mount import mount_cgroups
 from minikube_lite.linux.errors import Failure
 from minikube_lite.linux.inside import by_fd, make_directory, open_inside
-from minikube_lite.linux.mounts import PROPAGATION, Mount, bind_read_only
+from minikube_lite.linux.mounts import PROPAGATION, Mount, bind_read_only, roots_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Rootfs:
         self.read_only = bool((config.get("root") or {}).get("readonly"))
         self.layers = [Mount.from_oci(entry, "/") for entry in layers]
         self.mounts = [Mount.from_oci(entry) for entry in config.get("mounts") or ()]
+        for destination, within in roots_of(config).items():
+            for mount in self.mounts:
+                if mount.destination == destination:
+                    mount.within = within
         self.devices = linux.get("devices") or ()
         self.masked, self.read_only_paths = linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ()
         self.propagation = linux.get("rootfsPropagation") or ""

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from minikube_lite.spec.model import Bool, Int, Json, Model
 from minikube_lite.spec.quantity import Quantity
 from minikube_lite.spec.view import complete_requests
+from minikube_lite.spec.volumes import VolumeMount
 
 
 class EnvVar(Model):
@@ -82,7 +83,7 @@ class Container(Model):
     resize_policy: Json = None
     image_pull_policy: str = ""
     security_context: SecurityContext | None = None
-    volume_mounts: Json = None
+    volume_mounts: tuple[VolumeMount, ...] = ()
     volume_devices: Json = None
     liveness_probe: Json = None
     readiness_probe: Json = None

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from minikube_lite.spec.nested import NESTED
+from minikube_lite.spec.volume_fields import VOLUME_FIELDS, VOLUME_PLACES
 
 
 class Verdict(Enum):
@@ -136,7 +137,7 @@ _POD_SPEC = (
     ),
     _field("initContainers", "[Container]", REFUSED, "the containers would start without what these prepare"),
     _field("ephemeralContainers", "[EphemeralContainer]", REFUSED, "they are added to a running pod, never written"),
-    _field("volumes", "[Volume]", NOT_YET, "no container mounts it, so nothing is made of it"),
+    _field("volumes", "[Volume]", note="see docs/volumes.md; a change of them makes a new pod"),
     _field("activeDeadlineSeconds", "int", NOT_YET, "the pod is not stopped when this time is over"),
     _field("dnsConfig", "PodDNSConfig", NOT_YET, "/etc/resolv.conf is the machine's"),
     _field("hostAliases", "[HostAlias]", NOT_YET, "/etc/hosts does not get these names"),
@@ -238,7 +239,7 @@ _CONTAINER = (
     _field("imagePullPolicy", "string", one_of=("Always", "IfNotPresent", "Never")),
     _field("securityContext", "SecurityContext"),
     _field("envFrom", "[EnvFromSource]", REFUSED, "the container would start without these variables"),
-    _field("volumeMounts", "[VolumeMount]", REFUSED, "the container would start without its data"),
+    _field("volumeMounts", "[VolumeMount]"),
     _field("volumeDevices", "[VolumeDevice]", REFUSED, "the container would start without its devices"),
     _field("livenessProbe", "Probe", NOT_YET, "a container that hangs is not restarted"),
     _field("readinessProbe", "Probe", NOT_YET, "the container is Ready as soon as it runs"),
@@ -319,6 +320,7 @@ PLACES = {
     "ContainerResizePolicy": "spec.containers[].resizePolicy[]",
     "SecurityContext": "spec.containers[].securityContext",
     "Capabilities": "spec.containers[].securityContext.capabilities",
+    **VOLUME_PLACES,
 }
 """Where each object with a verdict of its own stands in a Pod."""
 
@@ -330,4 +332,11 @@ def _read_nested() -> None:
         OBJECTS[name] = {field.name: field for field in (_field(*pair) for pair in pairs)}
 
 
+def _read_volumes() -> None:
+    for name, rows in VOLUME_FIELDS.items():
+        fields = (_field(row[0], row[1], Verdict[row[2]], row[3], one_of=row[4]) for row in rows)
+        OBJECTS[name] = _index(tuple(fields))
+
+
 _read_nested()
+_read_volumes()

@@ -21,18 +21,12 @@ ClusterTrustBundleProjection: path! string, labelSelector LabelSelector, name st
 ConfigMapEnvSource: name string, optional bool
 ConfigMapKeySelector: key! string, name string, optional bool
 ConfigMapProjection: items [KeyToPath], name string, optional bool
-ConfigMapVolumeSource: defaultMode int, defaultUser int, items [KeyToPath], name string, optional bool
 ContainerRestartRule: action! string, exitCodes ContainerRestartRuleOnExitCodes
 ContainerRestartRuleOnExitCodes: operator! string, values [int]
 DownwardAPIProjection: items [DownwardAPIVolumeFile]
-DownwardAPIVolumeFile: path! string, fieldRef ObjectFieldSelector, mode int, resourceFieldRef ResourceFieldSelector,
-    user int
-DownwardAPIVolumeSource: defaultMode int, defaultUser int, items [DownwardAPIVolumeFile]
-EmptyDirVolumeSource: medium string, mode int, sizeLimit quantity
 EnvFromSource: configMapRef ConfigMapEnvSource, prefix string, secretRef SecretEnvSource
 EnvVarSource: configMapKeyRef ConfigMapKeySelector, fieldRef ObjectFieldSelector, fileKeyRef FileKeySelector,
     resourceFieldRef ResourceFieldSelector, secretKeyRef SecretKeySelector
-EphemeralVolumeSource: volumeClaimTemplate PersistentVolumeClaimTemplate
 EvictionResponder: name! string, priority! int
 ExecAction: command [string]
 FCVolumeSource: fsType string, lun int, readOnly bool, targetWWNs [string], wwids [string]
@@ -47,12 +41,9 @@ HTTPGetAction: port! int-or-string, host string, httpHeaders [HTTPHeader], path 
     string
 HTTPHeader: name! string, value! string
 HostAlias: ip! string, hostnames [string]
-HostPathVolumeSource: path! string, type string
 ISCSIVolumeSource: iqn! string, lun! int, targetPortal! string, chapAuthDiscovery bool, chapAuthSession bool, fsType
     string, initiatorName string, iscsiInterface string, portals [string], readOnly bool, secretRef
     LocalObjectReference
-ImageVolumeSource: pullPolicy string, reference string
-KeyToPath: key! string, path! string, mode int, user int
 LabelSelector: matchExpressions [LabelSelectorRequirement], matchLabels {string}
 LabelSelectorRequirement: key! string, operator! string, values [string]
 Lifecycle: postStart LifecycleHandler, preStop LifecycleHandler, stopSignal string
@@ -73,7 +64,6 @@ PersistentVolumeClaimSpec: accessModes [string], dataSource TypedLocalObjectRefe
     TypedObjectReference, resources VolumeResourceRequirements, selector LabelSelector, storageClassName string,
     volumeAttributesClassName string, volumeMode string, volumeName string
 PersistentVolumeClaimTemplate: spec! PersistentVolumeClaimSpec, metadata ObjectMeta
-PersistentVolumeClaimVolumeSource: claimName! string, readOnly bool
 PhotonPersistentDiskVolumeSource: pdID! string, fsType string
 PodAffinity: preferredDuringSchedulingIgnoredDuringExecution [WeightedPodAffinityTerm],
     requiredDuringSchedulingIgnoredDuringExecution [PodAffinityTerm]
@@ -95,7 +85,6 @@ PreferredSchedulingTerm: preference! NodeSelectorTerm, weight! int
 Probe: exec ExecAction, failureThreshold int, grpc GRPCAction, httpGet HTTPGetAction, initialDelaySeconds int,
     periodSeconds int, successThreshold int, tcpSocket TCPSocketAction, terminationGracePeriodSeconds int,
     timeoutSeconds int
-ProjectedVolumeSource: defaultMode int, defaultUser int, sources [VolumeProjection]
 QuobyteVolumeSource: registry! string, volume! string, group string, readOnly bool, tenant string, user string
 RBDVolumeSource: image! string, monitors! [string], fsType string, keyring string, pool string, readOnly bool,
     secretRef LocalObjectReference, user string
@@ -109,7 +98,6 @@ SeccompProfile: type! string, localhostProfile string
 SecretEnvSource: name string, optional bool
 SecretKeySelector: key! string, name string, optional bool
 SecretProjection: items [KeyToPath], name string, optional bool
-SecretVolumeSource: defaultMode int, defaultUser int, items [KeyToPath], optional bool, secretName string
 ServiceAccountTokenProjection: path! string, audience string, expirationSeconds int, user int
 SleepAction: seconds! int
 StorageOSVolumeSource: fsType string, readOnly bool, secretRef LocalObjectReference, volumeName string,
@@ -121,22 +109,7 @@ TopologySpreadConstraint: maxSkew! int, topologyKey! string, whenUnsatisfiable! 
     matchLabelKeys [string], minDomains int, nodeAffinityPolicy string, nodeTaintsPolicy string
 TypedLocalObjectReference: kind! string, name! string, apiGroup string
 TypedObjectReference: kind! string, name! string, apiGroup string, namespace string
-Volume: name! string, awsElasticBlockStore AWSElasticBlockStoreVolumeSource, azureDisk AzureDiskVolumeSource,
-    azureFile AzureFileVolumeSource, cephfs CephFSVolumeSource, cinder CinderVolumeSource, configMap
-    ConfigMapVolumeSource, csi CSIVolumeSource, downwardAPI DownwardAPIVolumeSource, emptyDir EmptyDirVolumeSource,
-    ephemeral EphemeralVolumeSource, fc FCVolumeSource, flexVolume FlexVolumeSource, flocker FlockerVolumeSource,
-    gcePersistentDisk GCEPersistentDiskVolumeSource, gitRepo GitRepoVolumeSource, glusterfs GlusterfsVolumeSource,
-    hostPath HostPathVolumeSource, image ImageVolumeSource, iscsi ISCSIVolumeSource, nfs NFSVolumeSource,
-    persistentVolumeClaim PersistentVolumeClaimVolumeSource, photonPersistentDisk PhotonPersistentDiskVolumeSource,
-    portworxVolume PortworxVolumeSource, projected ProjectedVolumeSource, quobyte QuobyteVolumeSource, rbd
-    RBDVolumeSource, scaleIO ScaleIOVolumeSource, secret SecretVolumeSource, storageos StorageOSVolumeSource,
-    vsphereVolume VsphereVirtualDiskVolumeSource
 VolumeDevice: devicePath! string, name! string
-VolumeMount: mountPath! string, name! string, bindMountOptions [string], mountPropagation string, readOnly bool,
-    recursiveReadOnly string, subPath string, subPathExpr string
-VolumeProjection: clusterTrustBundle ClusterTrustBundleProjection, configMap ConfigMapProjection, downwardAPI
-    DownwardAPIProjection, podCertificate PodCertificateProjection, secret SecretProjection, serviceAccountToken
-    ServiceAccountTokenProjection
 VolumeResourceRequirements: limits {quantity}, requests {quantity}
 VsphereVirtualDiskVolumeSource: volumePath! string, fsType string, storagePolicyID string, storagePolicyName string
 WeightedPodAffinityTerm: podAffinityTerm! PodAffinityTerm, weight! int

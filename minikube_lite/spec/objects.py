@@ -19,6 +19,7 @@ from minikube_lite.spec.container import (
     SecurityContext,
 )
 from minikube_lite.spec.model import Bool, Int, Json, Model, to_json
+from minikube_lite.spec.volumes import Volume, VolumeMount
 
 __all__ = [
     "Capabilities",
@@ -31,6 +32,8 @@ __all__ = [
     "PodSpec",
     "ResourceRequirements",
     "SecurityContext",
+    "Volume",
+    "VolumeMount",
     "qos_class",
     "run_as",
     "to_json",
@@ -123,7 +126,7 @@ class PodSpec(Model):
     subdomain: str = ""
     tolerations: Json = None
     topology_spread_constraints: Json = None
-    volumes: Json = None
+    volumes: tuple[Volume, ...] = ()
     workload_ref: Json = None
 
 

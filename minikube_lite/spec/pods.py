@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from minikube_lite.spec.checks import check_pod, warn_pod
 from minikube_lite.spec.fields import parse_type
 from minikube_lite.spec.problems import Problem
+from minikube_lite.spec.token import TOKEN_MISSING, without_token
 from minikube_lite.spec.view import view_of
+from minikube_lite.spec.volume_checks import check_volumes
 from minikube_lite.spec.walk import Findings, walk
 from minikube_lite.spec.yaml import Path, RawDocument
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from minikube_lite.spec.objects import Pod
 
 _POD = parse_type("Pod")
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ def read_pod(
 ) -> PodResult:
     """Read the Pod at `prefix` of a document. Problems carry the place of the field, or the nearest one around it."""
     findings = Findings()
-    clean = walk(_without_token(raw, findings), _POD, (), findings)
+    raw, had_token = without_token(raw)
+    if had_token:
+        findings.warnings.append(TOKEN_MISSING)
+    clean = walk(raw, _POD, (), findings)
     if findings.problems:
         problems = tuple(
             document.problem(message, prefix + path, key=key, hint=hint)
@@ -57,29 +61,7 @@ def read_pod(
             return PodResult(None, built)
         pod = built
     view = view_of(clean)
-    wrong = list(check_pod(view))
+    wrong = [*check_pod(view), *check_volumes(clean)]
     if wrong:
         return PodResult(None, tuple(document.problem(words, prefix + path, hint=hint) for path, words, hint in wrong))
     return PodResult(pod, (), (*findings.warnings, *warn_pod(view)), tuple(findings.ignored))
-
-
-def _without_token(raw: dict[str, Any], findings: Findings) -> dict[str, Any]:
-    """Without the mount of the service account's token, which an API server puts into every pod that it gives out."""
-    spec = raw.get("spec")
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    if not isinstance(containers, list):
-        return raw
-    kept = [_without_token_mount(container) for container in containers]
-    if kept == containers:
-        return raw
-    findings.warnings.append(f"{TOKEN_PATH} is not there: there are no service accounts")
-    return {**raw, "spec": {**raw["spec"], "containers": kept}}
-
-
-def _without_token_mount(container: Any) -> Any:
-    mounts = container.get("volumeMounts") if isinstance(container, dict) else None
-    if not isinstance(mounts, list) or not mounts:
-        return container
-    if any(not isinstance(mount, dict) or mount.get("mountPath") != TOKEN_PATH for mount in mounts):
-        return container
-    return {name: value for name, value in container.items() if name != "volumeMounts"}
