@@ -31,7 +31,7 @@ _NOT_THE_PROCESS = {
     "termination_message_policy",
 }
 
-# What namespaces, the pod's cgroup path and its /etc files are made from. Names and uid are the pod's identity anyway.
+# What namespaces, the pod's cgroup path, its volumes and /etc files are made from. Names and uid are its identity.
 _SANDBOX = {
     "host_network",
     "host_pid",
@@ -45,12 +45,13 @@ _SANDBOX = {
     "dns_policy",
     "dns_config",
     "runtime_class_name",
+    "volumes",  # as Kubernetes, where no edit may touch them: a new pod begins with new ones
 }
 
 
 def container_hash(container: Container, pod: Pod) -> str:
     """Of everything that the container's process is made from; a change of it needs a new process."""
-    mounted = {mount.get("name") for mount in _dump(container).get("volumeMounts") or ()}
+    mounted = {mount.name for mount in container.volume_mounts}
     around = _dump(pod.spec, include={"security_context", "volumes"})
     return _hash(
         {

@@ -131,6 +131,19 @@ class SandboxObserved:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumesObserved:
+    """The pod's volumes, if it has any."""
+
+    ready: bool = False
+    """Whether they were all there once. Only then does anything start; what is lost later stops nothing."""
+    fresh: bool = False
+    """Whether they show what they should; a changed ConfigMap or label takes it back."""
+    busy: bool = False
+    """Whether they are being set up now, in the background."""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Termination:
     """The pod is going: nothing starts any more, all of it dies by `deadline`."""
 
@@ -150,6 +163,7 @@ class PodObserved:
     created_wall: float = 0.0
     sandbox: SandboxObserved | None = None
     sandbox_failure: Failure | None = None
+    volumes: VolumesObserved = VolumesObserved()
     containers: Mapping[str, ContainerObserved] = field(default_factory=dict)
     termination: Termination | None = None
     grace_override: float | None = None
@@ -171,6 +185,11 @@ class AcceptSpec:
 @dataclass(frozen=True, slots=True)
 class CreateSandbox:
     """Make namespaces and the pod's cgroup."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetUpVolumes:
+    """Make the pod's volumes, or what is missing of them, and write anew what shows something that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +260,7 @@ Action = (
     CreatePod
     | AcceptSpec
     | CreateSandbox
+    | SetUpVolumes
     | PullImage
     | StartContainer
     | StopContainer

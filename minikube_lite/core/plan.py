@@ -6,7 +6,7 @@ plan is empty. A pod lives through three questions:
 
     is there a record?            no → CreatePod
     is it to go, or going?        yes → stop, kill at the deadline, RemovePod; nothing starts any more
-    else                          → sandbox, images, resources, containers: whatever lacks, in that order
+    else                          → sandbox, volumes, images, resources, containers: whatever lacks, in that order
 
 Each part of the answer is a small `Plan`; `_join` puts them together: actions in order, the earliest wake-up.
 """
@@ -30,6 +30,7 @@ from minikube_lite.core.model import (
     Policy,
     PullImage,
     RemovePod,
+    SetUpVolumes,
     StartContainer,
     StopContainer,
     Termination,
@@ -122,6 +123,7 @@ def _reconcile(desired: PodDesired, observed: PodObserved, now: float, policy: P
         _accept(desired, observed),
         _drop_removed_containers(pod, observed, now),
         _make_sandbox(pod, observed, now, policy),
+        _set_up_volumes(pod, observed, now, policy),
         _resize_pod(pod, observed),
         *(_container(container, pod, observed, now, policy) for container in pod.spec.containers),
     )
@@ -175,6 +177,27 @@ def _make_sandbox(pod: Pod, observed: PodObserved, now: float, policy: Policy) -
     return Plan((CreateSandbox(),))
 
 
+def _set_up_volumes(pod: Pod, observed: PodObserved, now: float, policy: Policy) -> Plan:
+    """Make them before the first start, and follow what they show for as long as anything runs or is to run."""
+    seen = observed.volumes
+    if not pod.spec.volumes or seen.busy or (seen.ready and seen.fresh):
+        return NOTHING
+    running = any(item.state == "running" for item in observed.containers.values())
+    if not running and not any(
+        next_start(item, _seen(observed, item), pod, now, policy) for item in pod.spec.containers
+    ):
+        return NOTHING
+    if seen.failure is not None:
+        at = backoff.due(seen.failure.at, backoff.make_delay(seen.failure, policy), now)
+        if at > now:
+            return Plan((), at)
+    return Plan((SetUpVolumes(),))
+
+
+def _volumes_ready(pod: Pod, observed: PodObserved) -> bool:
+    return not pod.spec.volumes or observed.volumes.ready
+
+
 def _resize_pod(pod: Pod, observed: PodObserved) -> Plan:
     """The pod's cgroup. On v1 it cannot be narrower than a container in it: one that is on its way out goes first."""
     sandbox = observed.sandbox
@@ -203,7 +226,7 @@ def _container(container: Container, pod: Pod, observed: PodObserved, now: float
         return NOTHING
     if not _image_ready(container, seen):
         return _pull(container, seen, now, policy)
-    if not _sandbox_ready(observed):
+    if not _sandbox_ready(observed) or not _volumes_ready(pod, observed):
         return NOTHING
     if start.at > now:
         return Plan((), start.at)

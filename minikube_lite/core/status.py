@@ -127,6 +127,9 @@ class _View:
         if sandbox is None or not sandbox.ready:
             failure = self.observed.sandbox_failure
             return _waiting("ContainerCreating", "" if failure is None else failure.message)
+        if pod.spec.volumes and not self.observed.volumes.ready:
+            failure = self.observed.volumes.failure
+            return _waiting("ContainerCreating", "" if failure is None else failure.message)
         return None
 
     def _image_waiting(self, failure: Failure, reference: str) -> Json:

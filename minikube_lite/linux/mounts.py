@@ -228,7 +228,7 @@ class Mount:
             try:
                 if not directory and _is_directory(target):
                     raise OSError(errno.EISDIR, "the source is a file, the destination a directory")
-                _check_target(root, target)
+                _check_target(root, target, self.destination)
                 kernel.move_mount(self.tree, target)
             finally:
                 os.close(target)
@@ -241,9 +241,9 @@ def _is_directory(fd: int) -> bool:
     return os.fstat(fd).st_mode & 0o170000 == 0o040000
 
 
-def _check_target(root: int, target: int) -> None:
+def _check_target(root: int, target: int, destination: str) -> None:
     """An image may have a symlink to anywhere: never mount over its root, nor in /proc (CVE-2019-19921)."""
-    if kernel.filesystem_type(target) == kernel.PROC_SUPER_MAGIC:
+    if kernel.filesystem_type(target) == kernel.PROC_SUPER_MAGIC and not destination.startswith("/proc/"):
         raise OSError(errno.EINVAL, "the destination leads into /proc")
     if os.path.samestat(os.fstat(root), os.fstat(target)):
         raise OSError(errno.EINVAL, "the destination leads to the root of the container")

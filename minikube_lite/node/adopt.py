@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import structlog
 
+from minikube_lite.core.model import VolumesObserved
 from minikube_lite.core.restart import UNKNOWN_EXIT
-from minikube_lite.linux import cgroups, sandbox
+from minikube_lite.linux import cgroups, sandbox, storage
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.node import records
 from minikube_lite.node.clock import boottime, wall
@@ -57,6 +58,8 @@ async def _adopt_pod(pods: Pods, key: str, runtime: Runtime, boot_id: str) -> Po
     if sandbox_seen is not None:
         ready = same_boot and await runtime.sandbox_ready(record)
         pods.put(pods[key].with_(sandbox=replace(sandbox_seen, ready=ready)))
+    if not same_boot and record.observed.volumes.ready:  # what is mounted goes with the machine
+        pods.put(pods[key].with_(volumes=VolumesObserved()))
     for name in record.observed.containers:
         if pods[key].container(name).image == "pulling":  # whoever pulled died with the node
             pods.put(pods[key].with_container(name, image="absent"))
@@ -110,10 +113,12 @@ def sweep(paths: Paths, pods: Pods) -> None:
             log.warning("orphan_swept", cgroup=f"{paths.cgroup}/{name}")
             if not cgroups.sweep(f"{paths.cgroup}/{name}"):
                 log.warning("cgroup_left_behind", cgroup=f"{paths.cgroup}/{name}")
-    for directory in (paths.run / "pods", paths.pods):
+    for directory in (paths.run / "pods", paths.run / "volumes", paths.pods):
         for uid in os.listdir(directory) if directory.is_dir() else ():
             if uid not in known:
                 log.warning("orphan_swept", path=str(directory / uid))
+                storage.unmount_own(str(paths.pod_volumes(uid)))
+                sandbox.remove_tree(str(paths.pod_volumes(uid)))
                 sandbox.remove_sandbox(str(paths.run / "pods" / uid), f"{paths.cgroup}/pod{uid}")
                 sandbox.remove_tree(str(directory / uid))
     logs = paths.logs / "pods"

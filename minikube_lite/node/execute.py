@@ -32,6 +32,7 @@ from minikube_lite.core.model import (
     PullImage,
     RemovePod,
     SandboxObserved,
+    SetUpVolumes,
     StartContainer,
     Stop,
     StopContainer,
@@ -48,6 +49,7 @@ from minikube_lite.node.pods import Pods
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.reporter import Reporter
 from minikube_lite.node.runtime import Runtime, RuntimeFailure
+from minikube_lite.node.volume_work import VolumeWork
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,7 @@ class Executor:
         self._boot_id = boot_id
         self._ready_images: dict[tuple[str, str], tuple[str, Image]] = {}
         self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._volumes = VolumeWork(pods, runtime, report, again)
         runtime.on_exit = self.container_exited
         runtime.on_sandbox_lost = self.sandbox_lost
 
@@ -115,7 +118,7 @@ class Executor:
         self._publish(key)
 
     async def _carry_out(self, key: str, desired: PodDesired | None, actions: Sequence[Action]) -> None:
-        """One after the other; only images may come in while the launcher makes the sandbox."""
+        """One after the other; only volumes and images may come in while the launcher makes the sandbox."""
         making: asyncio.Task[None] | None = None
         try:
             for action in actions:
@@ -123,7 +126,7 @@ class Executor:
                     making = asyncio.get_running_loop().create_task(self._create_sandbox(key))
                     await asyncio.sleep(0)  # let the request go out first
                     continue
-                if making is not None and not isinstance(action, PullImage):
+                if making is not None and not isinstance(action, PullImage | SetUpVolumes):
                     await making
                 await self._do(key, desired, action)
         finally:
@@ -138,6 +141,8 @@ class Executor:
             case AcceptSpec():
                 assert desired is not None
                 self._accept(key, desired)
+            case SetUpVolumes():
+                await self._volumes.set_up(key)
             case PullImage(container):
                 await self._pull(key, container)
             case StartContainer():
@@ -169,7 +174,10 @@ class Executor:
     def _accept(self, key: str, desired: PodDesired) -> None:
         record = self._pods[key]
         generation = record.observed.generation + (desired.pod.spec != record.observed.pod.spec)
-        self._pods.save(record.with_(pod=desired.pod, source=desired.source, generation=generation), spec=True)
+        accepted = record.with_(pod=desired.pod, source=desired.source, generation=generation)
+        if desired.pod.spec.volumes:  # they may show a label, or a limit
+            accepted = self._volumes.changed(accepted)
+        self._pods.save(accepted, spec=True)
         log.info("pod_configured", pod=key, source=desired.source)
 
     async def _create_sandbox(self, key: str) -> None:
@@ -406,6 +414,7 @@ class Executor:
         record = self._pods[key]
         for name in [name for name in self._pulls if name[0] == record.observed.uid]:
             self._pulls[name].cancel()
+        await self._volumes.idle(record.observed.uid)
         await self._runtime.remove_pod(record)
         self._pods.drop(key)
         for name in [name for name in self._ready_images if name[0] == record.observed.uid]:
@@ -418,6 +427,7 @@ class Executor:
         for task in pulls:
             task.cancel()
         await asyncio.gather(*pulls, return_exceptions=True)
+        await self._volumes.close()
 
 
 def _resolve(images: ImageStore, reference: str, base: Path) -> Image | ImageError:

@@ -32,6 +32,7 @@ from minikube_lite.node.paths import Paths
 from minikube_lite.node.pod_files import etc_mounts, write_etc
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.runtime import OnExit, Running, RunState, RuntimeFailure
+from minikube_lite.node.volumes import Volumes
 from minikube_lite.spec.objects import Container
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class LinuxRuntime:
         self._images = images
         self._launcher = launcher
         self._respawn = respawn
+        self._volumes = Volumes(paths)
         self._watched: dict[str, int] = {}
         self._closed = False
         launcher.on_death = self._launcher_died
@@ -187,6 +189,9 @@ class LinuxRuntime:
 
         await asyncio.to_thread(kill)
 
+    async def set_up_volumes(self, record: PodRecord) -> tuple[str, ...]:
+        return await self._volumes.set_up(record)
+
     # -- containers ------------------------------------------------------------------------------------------------
 
     def bundle(self, record: PodRecord, container: str, bundle: str) -> Path:
@@ -256,23 +261,26 @@ class LinuxRuntime:
         namespaces = {kind: str(run / "ns" / _PINS[kind]) for kind in oci.sandbox_namespaces(pod)}
         if pod.spec.share_process_namespace and pid:
             namespaces["pid"] = str(run / "ns" / "pid")
-        return oci.container_config(
+        mounts, annotations = self._volumes.mounts(record, container)
+        config = oci.container_config(
             pod,
             container,
             image_config=image.config,
             namespaces=namespaces,
             cgroups_path=cgroup,
-            mounts=[*image.mounts, *volumes, *etc_mounts(self._paths.pod_state(uid) / "etc", pod)],
+            mounts=[*image.mounts, *volumes, *etc_mounts(self._paths.pod_state(uid) / "etc", pod), *mounts],
             shm=None if pod.spec.host_ipc else str(run / "shm"),
             user=image_user(pod, container, image),
             rootfs="rootfs",
             uid=uid,
             node_memory=_NODE_MEMORY,
         )
+        config["annotations"] |= annotations
+        return config
 
     async def _image_volumes(self, container: Container, image: Image, bundle: Path) -> list[dict[str, Any]]:
         """Directories for the image's `Volumes`, in the bundle: they go with the run. Raises OSError."""
-        taken = [str(mount.get("mountPath", "")) for mount in container.volume_mounts or ()]
+        taken = [mount.mount_path for mount in container.volume_mounts]
         paths = image_config.volume_paths(image.config, taken)
         return await asyncio.to_thread(image_config.make_volumes, image, paths, bundle / "volumes") if paths else []
 
@@ -403,6 +411,7 @@ class LinuxRuntime:
             left = Cgroup(self._paths.pod_cgroup(uid))
             if left.populated():  # what no record knows of
                 left.kill()
+            self._volumes.tear_down(uid)
             sandbox.remove_sandbox(str(self._paths.pod_run(uid)), self._paths.pod_cgroup(uid))
             sandbox.remove_tree(str(self._paths.pod_logs(meta.namespace, meta.name, uid)))
             sandbox.remove_tree(str(self._paths.pod_state(uid)))

@@ -33,6 +33,7 @@ class Paths:
         self.lock = self.run / "node.lock"
         self.images = self.state / "images"
         self.pods = self.state / "pods"
+        self.claims = self.state / "claims"
         self.events = self.state / "events.jsonl"
 
     def pod_state(self, uid: str) -> Path:
@@ -42,6 +43,10 @@ class Paths:
     def pod_run(self, uid: str) -> Path:
         """The pod's pinned namespaces and shared memory (mount points)."""
         return self.run / "pods" / uid
+
+    def pod_volumes(self, uid: str) -> Path:
+        """Those of the pod's volumes that are mounted: file systems in memory, images."""
+        return self.run / "volumes" / uid
 
     def pod_logs(self, namespace: str, name: str, uid: str) -> Path:
         """As the kubelet lays out /var/log/pods."""

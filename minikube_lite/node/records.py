@@ -23,6 +23,7 @@ from minikube_lite.core.model import (
     SandboxObserved,
     Stop,
     Termination,
+    VolumesObserved,
 )
 from minikube_lite.spec.objects import Container, Pod, to_json
 
@@ -93,6 +94,7 @@ def save(directory: Path, record: PodRecord, *, spec: bool) -> None:
         "generation": observed.generation,
         "sandbox": _plain(observed.sandbox),
         "sandbox_failure": _plain(observed.sandbox_failure),
+        "volumes_ready": observed.volumes.ready,
         "termination": _plain(observed.termination),
         "containers": {name: _plain(container) for name, container in observed.containers.items()},
     }
@@ -115,6 +117,7 @@ def load(directory: Path) -> PodRecord:
             generation=value.get("generation", 1),
             sandbox=_make(SandboxObserved, value["sandbox"]),
             sandbox_failure=_make(Failure, value["sandbox_failure"]),
+            volumes=VolumesObserved(ready=value.get("volumes_ready", False)),
             termination=_make(Termination, value["termination"]),
             containers={name: _container(container) for name, container in value["containers"].items()},
         )

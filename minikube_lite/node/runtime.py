@@ -61,6 +61,10 @@ class Runtime(Protocol):
         """Whether the sandbox that the record speaks of is still there."""
         ...
 
+    async def set_up_volumes(self, record: PodRecord) -> tuple[str, ...]:
+        """Make the pod's volumes, or what is missing of them; returns warnings. Raises RuntimeFailure."""
+        ...
+
     async def start(self, record: PodRecord, container: str, bundle: str, image: Image) -> Running:
         """Start one run in a new bundle. Raises RuntimeFailure, and then nothing of it is left running."""
         ...

@@ -280,21 +280,28 @@ def destinations(found: dict[str, Any]) -> list[str]:
     return [mount["destination"] for mount in found["mounts"]]
 
 
-KERNEL = ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"]
+KERNEL = ["/proc", "/dev", "/sys", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup"]
 
 
 def mount(found: dict[str, Any], destination: str) -> dict[str, Any]:
     return next(item for item in found["mounts"] if item["destination"] == destination)
 
 
-def test_the_kernel_s_file_systems_come_first_and_what_is_given_after_them() -> None:
+def test_what_lies_deeper_is_mounted_later_and_the_kernel_s_first() -> None:
     hosts = {"destination": "/etc/hosts", "type": "bind", "source": "/state/hosts", "options": ["bind"]}
-    assert destinations(config(mounts=(hosts,))) == [*KERNEL, "/etc/hosts"]
+    data = {"destination": "/data", "type": "bind", "source": "/state/data", "options": ["bind"]}
+    assert destinations(config(mounts=(hosts, data))) == [*KERNEL[:3], "/data", *KERNEL[3:6], "/etc/hosts", KERNEL[6]]
+
+
+def test_of_two_on_one_place_the_later_stays() -> None:
+    hosts = {"destination": "/etc/hosts", "type": "bind", "source": "/state/hosts", "options": ["bind"]}
+    own = {"destination": "/etc/hosts", "type": "bind", "source": "/volume/hosts", "options": ["bind"]}
+    assert mount(config(mounts=(hosts, own)), "/etc/hosts") == own
 
 
 def test_what_is_given_replaces_the_kernel_s_on_the_same_place() -> None:
     given = {"destination": "/dev/shm/", "type": "tmpfs", "source": "tmpfs", "options": []}
-    assert destinations(config(mounts=(given,))) == [d for d in KERNEL if d != "/dev/shm"] + ["/dev/shm/"]
+    assert destinations(config(mounts=(given,))) == KERNEL[:4] + KERNEL[5:6] + ["/dev/shm/"] + KERNEL[6:]
 
 
 @pytest.mark.parametrize("destination", ["/sys", "/sys/fs/cgroup"])

@@ -185,9 +185,9 @@ class Yard:
             shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()
         self.node.wait_until(lambda: not self.node.pods(), "no pod is left")
         paths = self.node.paths
-        for directory in (paths.pods, paths.run / "pods", paths.logs / "pods"):
-            assert not list(directory.iterdir()), directory
-        assert str(paths.run / "pods") not in Path("/proc/self/mountinfo").read_text()
+        for directory in (paths.pods, paths.run / "pods", paths.run / "volumes", paths.logs / "pods"):
+            assert not directory.is_dir() or not list(directory.iterdir()), directory
+        assert str(paths.run) not in Path("/proc/self/mountinfo").read_text()
         for top in cgroup_mounts():
             assert not list((top / paths.cgroup.lstrip("/")).glob("*/")), top
 

@@ -69,6 +69,8 @@ class FakeRuntime:
         self.calls: list[tuple[str, ...]] = []
         self.fail_start: list[RuntimeFailure] = []
         self.fail_sandbox: list[RuntimeFailure] = []
+        self.fail_volumes: list[RuntimeFailure] = []
+        self.volumes_ready: set[str] = set()
         self.fail_kill: list[OSError] = []
         self.fail_remove: list[OSError] = []
         self.fail_resize: list[OSError] = []
@@ -113,12 +115,23 @@ class FakeRuntime:
     async def sandbox_ready(self, record: PodRecord) -> bool:
         return record.observed.uid in self.sandboxes
 
+    async def set_up_volumes(self, record: PodRecord) -> tuple[str, ...]:
+        self.boundary("before volumes")
+        if self.fail_volumes:
+            raise self.fail_volumes.pop(0)
+        self.calls.append(("volumes", record.key))
+        self.volumes_ready.add(record.observed.uid)
+        self.boundary("after volumes")
+        return ()
+
     async def start(self, record: PodRecord, container: str, bundle: str, image: Image) -> Running:
         self.boundary("before start")
         self.on_start(record, container, bundle)
         if self.fail_start:
             raise self.fail_start.pop(0)
         assert record.observed.uid in self.sandboxes, "a container needs its sandbox"
+        if record.observed.pod.spec.volumes:
+            assert record.observed.uid in self.volumes_ready, "a container needs its volumes"
         key = (record.observed.uid, bundle)
         assert key not in self.runs, "a bundle is run once"
         twice = [run for (uid, _), run in self.runs.items() if uid == key[0] and run.container == container]

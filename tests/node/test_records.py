@@ -16,6 +16,7 @@ from minikube_lite.core.model import (
     SandboxObserved,
     Stop,
     Termination,
+    VolumesObserved,
 )
 from minikube_lite.node import records
 from minikube_lite.node.records import BrokenRecord, PodRecord
@@ -62,6 +63,7 @@ FULL = PodRecord(
         created_wall=1.75,
         sandbox=SandboxObserved(True, "v1:1", "v1:2"),
         sandbox_failure=FAILURE,
+        volumes=VolumesObserved(ready=True),
         containers={"app": CONTAINER},
         termination=Termination(1.0, 31.0, "Replaced", 5.0),
         grace_override=2.0,

@@ -435,10 +435,10 @@ WRONG = [
     ),
     (
         "env:",
-        "volumeMounts: [{name: a, mountPath: /a}]\n      env:",
+        "volumeDevices: [{name: a, devicePath: /a}]\n      env:",
         12,
         7,
-        "spec.containers[0].volumeMounts",
+        "spec.containers[0].volumeDevices",
         "not supported yet",
         "",
     ),
@@ -495,7 +495,6 @@ WARNED = [
     ("dnsPolicy: None", "spec.dnsPolicy is not supported yet: "),
     ("dnsConfig: {nameservers: [1.1.1.1]}", "spec.dnsConfig is not supported yet: "),
     ("subdomain: a", "spec.subdomain is not supported yet: "),
-    ("volumes: [{name: a, emptyDir: }]", "spec.volumes is not supported yet: no container mounts it"),
     ("securityContext: {sysctls: [{name: a, value: b}]}", "spec.securityContext.sysctls is not supported yet: "),
 ]
 
@@ -570,8 +569,13 @@ def test_what_an_api_server_gives_out_can_be_put_back() -> None:
         "  managedFields: [{manager: kubectl, fieldsV1: {f:metadata: {}}}]\n  ownerReferences: []"
     )
     mount = "volumeMounts: [{name: kube-api-access-x, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}]"
-    document = one(changed("name: web", metadata).replace("env:", f"{mount}\n      env:"))
+    projected = "{sources: [{serviceAccountToken: {path: token}}, {configMap: {name: kube-root-ca.crt}}]}"
+    volumes = f"volumes: [{{name: kube-api-access-x, projected: {projected}}}]"
+    pod = changed("name: web", metadata).replace("env:", f"{mount}\n      env:")
+    document = one(pod.replace("restartPolicy: Always", f"restartPolicy: Always\n  {volumes}"))
     assert document.problems == ()
+    assert document.pod is not None
+    assert document.pod.spec.volumes == ()
     assert document.warnings == (
         "/var/run/secrets/kubernetes.io/serviceaccount is not there: there are no service accounts",
     )

@@ -1,0 +1,95 @@
+"""Has the pods' volumes set up, and remembers how it went. Called by node.execute; the work is done by the Runtime.
+
+What takes long (an image that is pulled, a big volume that changes its group) goes on in the background, so that the
+pod can be deleted meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from minikube_lite.core.model import Failure, VolumesObserved
+from minikube_lite.node.clock import boottime
+from minikube_lite.node.pods import Pods
+from minikube_lite.node.records import PodRecord
+from minikube_lite.node.reporter import Reporter
+from minikube_lite.node.runtime import Runtime, RuntimeFailure
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 0.2
+"""Seconds that a worker waits for volumes before it lets them go on without it."""
+
+
+class VolumeWork:
+    """At most one set-up of a pod's volumes at a time; `again(key)` is called when a long one is done."""
+
+    def __init__(self, pods: Pods, runtime: Runtime, report: Reporter, again: Callable[[str], None]) -> None:
+        self._pods = pods
+        self._runtime = runtime
+        self._report = report
+        self._again = again
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def set_up(self, key: str) -> None:
+        """Begin, and wait for a moment whether it is done."""
+        record = self._pods[key]
+        uid = record.observed.uid
+        if uid in self._tasks:
+            return
+        self._change(uid, busy=True, fresh=True)  # what changes from now on takes `fresh` back
+        task = asyncio.get_running_loop().create_task(self._run(record))
+        self._tasks[uid] = task
+        await asyncio.wait((task,), timeout=PATIENCE)
+        if task.done():
+            task.result()  # raises what is a fault of ours
+        else:
+            task.add_done_callback(lambda done: self._done(key, done))
+
+    def _done(self, key: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("volumes_not_set_up", pod=key, exc_info=error)
+        self._again(key)
+
+    async def _run(self, record: PodRecord) -> None:
+        uid = record.observed.uid
+        try:
+            warnings = await self._runtime.set_up_volumes(record)
+        except RuntimeFailure as error:
+            before = record.observed.volumes.failure
+            failure = Failure(error.reason, error.message, boottime(), 1 if before is None else before.count + 1)
+            self._change(uid, fresh=False, failure=failure)
+            for message in error.message.split("\n"):
+                self._report.warning(record, error.reason, message)
+        else:
+            self._change(uid, ready=True, failure=None)
+            for warning in warnings:
+                self._report.warning(record, "FailedMount", warning)
+        finally:
+            del self._tasks[uid]
+            self._change(uid, busy=False)
+
+    def _change(self, uid: str, **changes: object) -> None:
+        """In the record; that they are ready outlives the node."""
+        record = self._pods.by_uid(uid)
+        if record is not None:
+            volumes: VolumesObserved = replace(record.observed.volumes, **changes)  # type: ignore[arg-type]
+            put = self._pods.defer if volumes.ready != record.observed.volumes.ready else self._pods.put
+            put(record.with_(volumes=volumes))
+
+    def changed(self, record: PodRecord) -> PodRecord:
+        """The record once something that its volumes show has changed: they are looked at again, without delay."""
+        return record.with_(volumes=replace(record.observed.volumes, fresh=False, failure=None))
+
+    async def idle(self, uid: str) -> None:
+        """Wait until nothing is done to the pod's volumes any more."""
+        if (task := self._tasks.get(uid)) is not None:
+            await asyncio.wait((task,))
+
+    async def close(self) -> None:
+        """Let what is being done come to its end: a thread cannot be called off."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
