@@ -163,7 +163,10 @@ def test_a_path_of_the_wrong_type_keeps_the_pod_waiting(yard: Yard, host: Path, 
     event = yard.wait_event("web", "FailedMount", words)
     assert event["message"] == f'MountVolume.SetUp failed for volume "data" : {words}'
     assert event["type"] == "Warning"
-    assert words in yard.wait_state("web", "waiting", "ContainerCreating")["message"]
+    yard.node.wait_until(
+        lambda: words in yard.wait_state("web", "waiting", "ContainerCreating").get("message", ""),
+        "its status says why",
+    )
     (host / "file").unlink()
     if "Create" in type_:
         yard.node.wait_phase("web", "Running")
