@@ -27,10 +27,22 @@ COMMANDS = (
     "wait",
     "events",
     "validate",
+    "image load",
+    "image import",
+    "image pull",
+    "image push",
+    "image list",
+    "image inspect",
+    "image tag",
+    "image remove",
+    "image prune",
+    "image save",
+    "image history",
+    "image build-from-dir",
     "completion",
     "version",
 )
-GROUPS: dict[str, str] = {}
+GROUPS = {"image": "Bring images in, look at them, send them on, and remove them."}
 """First words that stand before another (`image list` is one command), and what such a group is for."""
 FIRST = list(dict.fromkeys(name.partition(" ")[0] for name in COMMANDS))
 """What may stand first on a command line."""
@@ -84,7 +96,8 @@ def dispatch(argv: list[str]) -> int:
     except HelpAsked:
         words = []
     if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"] if words[1:] else []
+        asked = words[1:3] if words[1:2] and words[1] in GROUPS else words[1:2]
+        words = [*asked, "--help"] if asked else []
     if not words:
         from minikube_lite.cli.help import show
 

@@ -1,7 +1,8 @@
 """Makes an image of one layer out of a directory or an archive. Called by `image build-from-dir` and `image import`.
 
-The same files make the same image, byte for byte, on every machine: members are sorted by name, the archive has no time
-but those of the files, and `created` is the caller's. Packing is GNU tar's: it knows hard links, holes, xattrs, owners.
+What comes out is an OCI image layout (image-layout.md), for the store or any other tool to load. The same files make
+the same image, byte for byte, on every machine: members are sorted by name, there is no time in it but those of the
+files, and `created` is the caller's. Packing is GNU tar's: it knows hard links, holes, xattrs and owners.
 """
 
 from __future__ import annotations
@@ -14,113 +15,107 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minikube_lite.images import manifest as formats
-from minikube_lite.images import platforms
+from minikube_lite.images import platforms, tar
 from minikube_lite.images.archive import ArchiveError, open_stream
-from minikube_lite.images.blobs import PIECE, BlobStore
+from minikube_lite.images.digests import sha256
 from minikube_lite.images.image import unavailable
-from minikube_lite.images.source import Descriptor
 
 _TAR = (
-    *("tar", "--create", "--file=-", "--sort=name", "--numeric-owner", "--one-file-system", "--sparse"),
+    *("tar", "--create", "--file=-", "--sort=name", "--numeric-owner", "--one-file-system"),
+    *("--sparse", "--sparse-version=0.0"),  # the other versions put tar's process id into a name
     *("--format=pax", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"),
     *("--xattrs", "--xattrs-include=user.*", "--xattrs-include=security.capability"),
 )
-_GZIP_LAYER = f"{formats.OCI_LAYER}+gzip"
+PIECE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """An image that was made: all its parts are in the store, and no name leads to it yet."""
-
-    manifest: Descriptor
-    config_digest: str
-
-
-def from_directory(
-    directory: Path, blobs: BlobStore, config: Mapping[str, Any], *, created: str, made_by: str
-) -> Built:
+def from_directory(directory: Path, layout: Path, config: Mapping[str, Any], *, created: str, made_by: str) -> None:
     """Pack the directory, which is only read; symbolic links in it are kept as links, other file systems left out.
 
-    `config`: the OCI config's `config` object; `created`: RFC 3339; `made_by`: a line for the image's history.
-    Raises ImageError.
+    `layout`: an empty directory, to become the OCI layout; `config`: the OCI config's `config` object; `created`: RFC
+    3339; `made_by`: a line for the image's history. Raises ImageError.
     """
     if not directory.is_dir():
         raise unavailable(f"`{directory}` is not a directory")
-    if not any(os.scandir(directory)):
+    if not os.listdir(directory):
         raise unavailable(f"the directory `{directory}` is empty: a root file system is expected in it")
     _refuse_marks(directory)
-    return _build(_packed(directory), blobs, config, created, made_by)
+    _build(_packed(directory), layout, config, created, made_by)
 
 
-def from_archive(file: Path, blobs: BlobStore, config: Mapping[str, Any], *, created: str, made_by: str) -> Built:
-    """Take a tar archive of a root file system, plain or compressed, as the layer. Raises ImageError."""
+def from_archive(file: Path, layout: Path, config: Mapping[str, Any], *, created: str, made_by: str) -> None:
+    """Take a tar archive of a root file system, plain or compressed, as the layer. As `from_directory`."""
     try:
         with open(file, "rb", buffering=0) as opened:
-            return _build(open_stream(opened), blobs, config, created, made_by)
+            next(tar.members(tar.Reader(open_stream(opened))), None)  # tells what is no archive before all is read
+            opened.seek(0)
+            _build(open_stream(opened), layout, config, created, made_by)
     except ArchiveError as error:
         raise unavailable(f"cannot read `{file}`: {error}") from error
     except OSError as error:
         raise unavailable(f"cannot read `{file}`: {error.strerror}") from error
 
 
-def _build(pieces: Iterator[bytes], blobs: BlobStore, config: Mapping[str, Any], created: str, made_by: str) -> Built:
-    blobs.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=blobs.root) as file:
-        diff_id, layer = _compress(pieces, file)
-
-        def stored(_: Descriptor, offset: int) -> Iterator[bytes]:
-            file.seek(offset)
-            return iter(lambda: file.read(PIECE), b"")
-
-        blobs.fetch(layer, stored)
+def _build(pieces: Iterator[bytes], layout: Path, config: Mapping[str, Any], created: str, made_by: str) -> None:
     architecture, variant = platforms.this_machine()
-    document = {
-        "created": created,
-        "architecture": architecture,
-        **({"variant": variant} if variant else {}),
-        "os": "linux",
-        "config": dict(config),
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created": created, "created_by": made_by}],
-    }
-    written = _json(document)
-    config_digest = blobs.put(written)
-    manifest = _json(
-        {
+    try:
+        (layout / "blobs/sha256").mkdir(parents=True)
+        diff_id, layer = _compress(pieces, layout)
+        document = {
+            "created": created,
+            "architecture": architecture,
+            **({"variant": variant} if variant else {}),
+            "os": "linux",
+            "config": dict(config),
+            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+            "history": [{"created": created, "created_by": made_by}],
+        }
+        manifest = {
             "schemaVersion": 2,
             "mediaType": formats.OCI_MANIFEST,
-            "config": {"mediaType": formats.OCI_CONFIG, "digest": config_digest, "size": len(written)},
-            "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}],
+            "config": _put(layout, formats.OCI_CONFIG, document),
+            "layers": [layer],
         }
-    )
-    return Built(Descriptor(formats.OCI_MANIFEST, blobs.put(manifest), len(manifest)), config_digest)
+        index = {"schemaVersion": 2, "manifests": [_put(layout, formats.OCI_MANIFEST, manifest)]}
+        (layout / "index.json").write_bytes(_json(index))
+        (layout / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.0"}')
+    except OSError as error:
+        raise unavailable(f"cannot write the image to `{layout}`: {error.strerror}") from error
 
 
-def _compress(pieces: Iterator[bytes], file: Any) -> tuple[str, Descriptor]:
-    """Write the archive, compressed, into the file; gives its digest before, and what describes it after."""
+def _put(layout: Path, media_type: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a document into the layout; returns its descriptor."""
+    data = _json(document)
+    digest = sha256(data)
+    (layout / "blobs" / digest.replace(":", "/")).write_bytes(data)
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+def _compress(pieces: Iterator[bytes], layout: Path) -> tuple[str, dict[str, Any]]:
+    """Write the layer into the layout; returns the digest of its archive, and the descriptor of what was written."""
     before, after = hashlib.sha256(), hashlib.sha256()
     gzip = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's header, which has no name and no time in it
-    size = 0
+    unfinished = layout / "blobs/layer"
+    with open(unfinished, "wb", buffering=0) as file:
 
-    def keep(data: bytes) -> int:
-        after.update(data)
-        file.write(data)
-        return len(data)
+        def keep(data: bytes) -> None:
+            after.update(data)
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
 
-    try:
         for piece in pieces:
             before.update(piece)
-            size += keep(gzip.compress(piece))
-        size += keep(gzip.flush())
-        file.flush()
-    except OSError as error:
-        raise unavailable(f"cannot store the layer: {error.strerror}") from error
-    return f"sha256:{before.hexdigest()}", Descriptor(_GZIP_LAYER, f"sha256:{after.hexdigest()}", size)
+            keep(gzip.compress(piece))
+        keep(gzip.flush())
+        size = file.tell()
+    unfinished.rename(layout / "blobs/sha256" / after.hexdigest())
+    layer = {"mediaType": f"{formats.OCI_LAYER}+gzip", "digest": f"sha256:{after.hexdigest()}", "size": size}
+    return f"sha256:{before.hexdigest()}", layer
 
 
 def _packed(directory: Path) -> Iterator[bytes]:

@@ -35,7 +35,7 @@ class Saved:
 
 def save_oci(images: Sequence[Saved], blobs: BlobStore, target: IO[bytes]) -> None:
     """Raises ImageError where a part is missing or damaged, OSError where `target` does not take it."""
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         entries, written = [], set()
         for image in images:
@@ -51,7 +51,7 @@ def save_oci(images: Sequence[Saved], blobs: BlobStore, target: IO[bytes]) -> No
 
 def save_docker(images: Sequence[Saved], blobs: BlobStore, target: IO[bytes]) -> None:
     """Raises ImageError where a part is missing or damaged, OSError where `target` does not take it."""
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         entries, written = [], set()
         for image in images:
             manifest = _manifest(image, blobs)

@@ -21,6 +21,7 @@ class Paths:
             self.run = Path("/run/minikube-lite")
             self.logs = Path("/var/log/minikube-lite")
             self.manifests = Path("/etc/minikube-lite/manifests")
+            self.registries = Path("/etc/minikube-lite/registries.yaml")
             self.cgroup = "/minikube-lite"
         else:
             self.root = Path(os.path.realpath(root))
@@ -28,6 +29,7 @@ class Paths:
             self.run = self.root / "run"
             self.logs = self.root / "logs"
             self.manifests = self.root / "manifests"
+            self.registries = self.root / "registries.yaml"
             self.cgroup = f"/minikube-lite-{zlib.crc32(os.fsencode(self.root)):08x}"
         self.socket = self.run / "api.sock"
         self.lock = self.run / "node.lock"
