@@ -15,6 +15,7 @@ from minikube_lite.core.expansion import expand, expand_environment
 from minikube_lite.core.resources import container_resources, oom_score_adj, pod_resources
 from minikube_lite.core.volumes import in_order
 from minikube_lite.spec.objects import Capabilities, Container, Pod, SecurityContext
+from minikube_lite.spec.rights import capability
 
 __all__ = [
     "CannotRun",
@@ -65,13 +66,14 @@ def container_config(
     rootfs: str,
     uid: str = "",
     node_memory: int = 0,
+    seccomp: Mapping[str, Any] | None = None,
 ) -> Json:
     """The whole of config.json.
 
     `image_config` is the `config` object of the image ({} for none), `namespaces` OCI type → path to join, `mounts`
     come after the kernel's own and replace those on the same destination, `shm` is the host's path of the pod's shared
-    memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known). Raises CannotRun where neither spec nor
-    image has a command.
+    memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known), `seccomp` what core.seccomp made for
+    `bounding_set`. Raises CannotRun where neither spec nor image has a command.
     """
     security = container.security_context or SecurityContext()
     uts_is_own = not pod.spec.host_network and "uts" not in namespaces
@@ -90,6 +92,8 @@ def container_config(
             "rootfsPropagation": "private",
         },
     }
+    if seccomp:
+        config["linux"]["seccomp"] = seccomp
     if uts_is_own:
         config["hostname"] = pod_hostname(pod)
     return config
@@ -141,7 +145,7 @@ def _process(
         env["HOSTNAME"] = pod_hostname(pod)
     env.update(own)
     uid, gid, more = user
-    capabilities = _capabilities(security.capabilities or Capabilities())
+    capabilities = bounding_set(container)
     return {
         "terminal": False,  # `tty: true` and `stdin: true` need `attach`: until then the log is the only reader
         "user": {"uid": uid, "gid": gid, "additionalGids": list(more)},
@@ -160,9 +164,14 @@ def _process(
     }
 
 
-def _capabilities(wanted: Capabilities) -> list[str]:
-    """Docker's default set, ± `add` and `drop`, in the order of their numbers. `ALL` comes before single names."""
-    add, drop = ({_capability(name) for name in names} for names in (wanted.add, wanted.drop))
+def bounding_set(container: Container) -> list[str]:
+    """The container's capabilities: Docker's default set, ± `add` and `drop`, in the order of their numbers. `ALL`
+    comes before single names. A privileged container has all, whatever it says (containerd `internal/cri/server`)."""
+    security = container.security_context or SecurityContext()
+    if security.privileged:
+        return list(oci_defaults.ALL_CAPABILITIES)
+    wanted = security.capabilities or Capabilities()
+    add, drop = ({capability(name) for name in names} for names in (wanted.add, wanted.drop))
     base = set(oci_defaults.DEFAULT_CAPABILITIES)
     if "CAP_ALL" in add:
         base = set(oci_defaults.ALL_CAPABILITIES)
@@ -171,10 +180,6 @@ def _capabilities(wanted: Capabilities) -> list[str]:
     chosen = (base | add) - drop - {"CAP_ALL"}
     known = [name for name in oci_defaults.ALL_CAPABILITIES if name in chosen]
     return known + sorted(chosen - set(known))  # an unknown name is the runtime's to refuse
-
-
-def _capability(name: str) -> str:
-    return "CAP_" + name.upper().removeprefix("CAP_")
 
 
 def _mounts(extra: Sequence[Mapping[str, Any]], shm: str | None) -> list[Json]:

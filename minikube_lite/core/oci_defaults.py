@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from minikube_lite.spec.rights import CAPABILITIES
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -15,12 +17,7 @@ def _capabilities(names: str) -> tuple[str, ...]:
     return tuple(f"CAP_{name}" for name in names.split())
 
 
-ALL_CAPABILITIES = _capabilities(  # in the order of their numbers, <linux/capability.h>
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
-    "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL "
-    "SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-)
+ALL_CAPABILITIES = CAPABILITIES
 DEFAULT_CAPABILITIES = _capabilities(
     "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT "
     "KILL AUDIT_WRITE"

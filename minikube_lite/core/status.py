@@ -126,7 +126,10 @@ class _View:
         sandbox = self.observed.sandbox
         if sandbox is None or not sandbox.ready:
             failure = self.observed.sandbox_failure
-            return _waiting("ContainerCreating", "" if failure is None else failure.message)
+            if failure is None:
+                return _waiting("ContainerCreating", "")
+            word = "ContainerCreating" if failure.reason == "FailedCreatePodSandBox" else failure.reason
+            return _waiting(word, failure.message)
         if pod.spec.volumes and not self.observed.volumes.ready:
             failure = self.observed.volumes.failure
             return _waiting("ContainerCreating", "" if failure is None else failure.message)

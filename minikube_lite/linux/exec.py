@@ -69,7 +69,7 @@ def start(host: Host, message: Mapping[str, Any], fds: list[int]) -> tuple[int, 
     terminal = bool(wanted.get("terminal"))
     if len(fds) != (2 if terminal else 4):
         raise Failure("ExecError", "exec takes exit, stdin, stdout, stderr; with a terminal exit and a socket")
-    process = Process(wanted, host.capabilities, host.last_capability)
+    process = Process(wanted, host.capabilities, host.last_capability, message)
     state = read_json(f"{message['bundle']}/{STATE}")
     pidfd = open_container(state, host.boot_id)
     heard, report = os.pipe()

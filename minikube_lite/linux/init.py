@@ -84,7 +84,7 @@ def set_up(start: Start) -> None:
     os.write(start.report, f"{json.dumps([me, start.birth.cgroup])}\n{json.dumps(reply)}\n".encode())
 
 
-def unsupported(config: Mapping[str, Any]) -> list[str]:
+def unsupported(config: Mapping[str, Any], message: Mapping[str, Any]) -> list[str]:
     """Warnings for what the config asks and this runtime does not do; Failure where leaving it out would be unsafe."""
     linux, process = config.get("linux") or {}, config.get("process") or {}
     if any((config.get("hooks") or {}).values()):
@@ -94,7 +94,7 @@ def unsupported(config: Mapping[str, Any]) -> list[str]:
     if linux.get("uidMappings") or linux.get("gidMappings"):
         raise Failure("CreateError", "user namespaces are not supported")
     warnings = []
-    if linux.get("seccomp"):
+    if linux.get("seccomp") and not message.get("seccomp"):  # only the node can compile it
         warnings.append("linux.seccomp is not applied")
     for name in ("apparmorProfile", "selinuxLabel"):
         if process.get(name):

@@ -15,6 +15,7 @@ from signal import signal as set_handler
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.capabilities import Capabilities
 from minikube_lite.linux.errors import Failure
+from minikube_lite.linux.seccomp import CAP_SYS_ADMIN, Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """One process of a container; `own` and `last` are the launcher's capabilities and the kernel's highest."""
+    """One process of a container; `own` and `last` are the launcher's capabilities and the kernel's highest.
 
-    def __init__(self, process: Mapping[str, Any], own: int, last: int) -> None:
+    `message` is the request that asks for it: `seccomp` in it names the program that rules its system calls.
+    """
+
+    def __init__(self, process: Mapping[str, Any], own: int, last: int, message: Mapping[str, Any]) -> None:
         self.args: list[str] = process.get("args") or []
         if not self.args:
             raise Failure("CreateError", "process.args is empty: there is no command")
@@ -42,7 +46,8 @@ class Process:
         self.rlimits = process.get("rlimits") or ()
         self.oom_score_adj: int = process.get("oomScoreAdj") or 0
         self.capabilities = Capabilities(process.get("capabilities"), own)
-        self.last = last
+        self.own, self.last = own, last
+        self.seccomp = Filter(message)
         self.warnings: list[str] = []
 
     def limit(self) -> None:
@@ -72,7 +77,8 @@ class Process:
                     pass  # a file on a file system that does not take owners: it stays as it is
 
     def become(self, still_wanted: Callable[[], None]) -> None:
-        """Take the user's identity and give up every privilege that was not asked for.
+        """Take the user's identity and give up every privilege that was not asked for; but with a seccomp program
+        that wants a privileged hand, the capabilities go only in `execute`.
 
         The death signal is forgotten by the kernel when the user changes (prctl(2)), so it is set again, and
         `still_wanted` looks whether the parent died in between.
@@ -86,7 +92,8 @@ class Process:
             kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
             _named(f"setresuid {self.uid}", lambda: os.setresuid(self.uid, self.uid, self.uid))
             kernel.prctl(kernel.PR_SET_KEEPCAPS, 0)
-        self.capabilities.apply()
+        if not self.seccomp or self.no_new_privileges:
+            self.capabilities.apply()
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
         still_wanted()
         os.umask(self.umask)
@@ -101,14 +108,33 @@ class Process:
         set_handler(SIGPIPE, SIG_DFL)  # these two Python ignores
         set_handler(SIGXFSZ, SIG_DFL)
         set_handler(SIGCHLD, SIG_IGN if ignore_sigchld else SIG_DFL)
-        name = self.args[0]
+        path = self._find(self.args[0])
+        if self.seccomp:
+            self._restrict()
+        self._exec(path)
+
+    def _find(self, name: str) -> str:
         if "/" in name:
-            self._exec(name)
+            return name
         for directory in self.env.get("PATH", os.defpath).split(":"):
             path = os.path.join(directory or ".", name)
             if os.path.isfile(path) and os.access(path, os.X_OK):
-                self._exec(path)
+                return path
         raise Failure("StartError", f'exec: "{name}": executable file not found in $PATH', errno.ENOENT)
+
+    def _restrict(self) -> None:
+        """Install the seccomp program: the last step but one, since it may forbid what any other needs.
+
+        Without no_new_privs that takes CAP_SYS_ADMIN (seccomp(2)), and then the capabilities go after it, as in runc:
+        so a profile has to allow capset(2), prctl(2) and execve(2). Less than before is permitted, so the death signal
+        stays set.
+        """
+        if self.no_new_privileges:
+            self.seccomp.install()
+            return
+        kernel.capset(self.own & CAP_SYS_ADMIN, self.own, 0)  # a change of user has cleared the effective set
+        self.seccomp.install()
+        self.capabilities.apply()
 
     def _exec(self, path: str) -> NoReturn:
         try:

@@ -69,9 +69,9 @@ class Start:
         self.namespaces = Namespaces(linux.get("namespaces") or ())
         self.birth = Birth(self.namespaces.pid, cgroups_path(config, self.bundle))
         self.cgroup = Cgroup(self.birth.cgroup)
-        self.process = Process(config.get("process") or {}, host.capabilities, host.last_capability)
+        self.process = Process(config.get("process") or {}, host.capabilities, host.last_capability, message)
         self.rootfs = Rootfs(config, self.bundle, message.get("rootfs") or ())
-        self.warnings = unsupported(config)
+        self.warnings = unsupported(config, message)
         self.stdio = (0, 1, 2)
         self.report = -1
 

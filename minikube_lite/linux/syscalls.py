@@ -40,9 +40,10 @@ PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 CLOSE_RANGE_CLOEXEC = 4
 PROC_SUPER_MAGIC = 0x9FA0
 KEYCTL_JOIN_SESSION_KEYRING = 1
+SECCOMP_SET_MODE_FILTER = 1
 
 _ARM = os.uname().machine == "aarch64"
-_PIVOT_ROOT, _KEYCTL, _RT_SIGACTION, _CLONE = (41, 219, 134, 220) if _ARM else (155, 250, 13, 56)
+_PIVOT_ROOT, _KEYCTL, _RT_SIGACTION, _CLONE, _SECCOMP = (41, 219, 134, 220, 277) if _ARM else (155, 250, 13, 56, 317)
 _CLONE3 = 435
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 428, 429, 436, 437, 442
 
@@ -71,6 +72,7 @@ _pivot_root = _function("syscall", c_long, c_char_p, c_char_p)
 _close_range = _function("syscall", c_long, c_uint, c_uint, c_uint)
 _keyctl = _function("syscall", c_long, c_long, c_char_p)
 _rt_sigaction = _function("syscall", c_long, c_long, c_char_p, c_void_p, c_ulong)
+_seccomp = _function("syscall", c_long, c_ulong, c_ulong, c_char_p)
 
 # A fork: its child has no other thread that could hold the interpreter lock, so the call must not let go of it.
 _syscall_locked = ctypes.PyDLL(None, use_errno=True).syscall
@@ -187,6 +189,12 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     data = b"".join((mask >> shift & 0xFFFFFFFF).to_bytes(4, "little") for shift in (0, 32) for mask in masks)
     if _capset(header, data) < 0:
         raise oserror("capset")
+
+
+def seccomp_filter(length: int, instructions: int, flags: int) -> None:
+    """Install the program of so many instructions (`struct sock_fprog`: a short, padding, their address)."""
+    if _seccomp(_SECCOMP, SECCOMP_SET_MODE_FILTER, flags, _u64(length, instructions)) < 0:
+        raise oserror("seccomp")
 
 
 def default_action(number: int) -> None:

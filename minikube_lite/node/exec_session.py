@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import termios
+from collections.abc import Mapping
 from typing import Any
 
 from minikube_lite.linux.client import Launcher
@@ -70,9 +71,12 @@ class LinuxExecSession:
 
 
 async def open_exec(
-    launcher: Launcher, bundle: str, process: dict[str, Any], *, tty: bool, stdin: bool
+    launcher: Launcher, bundle: str, request: Mapping[str, Any], *, tty: bool, stdin: bool
 ) -> LinuxExecSession:
-    """Ask the launcher for the command; our ends of its stdio are non-blocking. Raises LauncherError, LauncherDied."""
+    """Ask the launcher for the command; our ends of its stdio are non-blocking. Raises LauncherError, LauncherDied.
+
+    `request`: the OCI `process`, and `seccomp` (see linux.seccomp).
+    """
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
 
         def pipe(we_read: bool) -> tuple[int, int]:
@@ -88,7 +92,7 @@ async def open_exec(
         if tty:
             here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with here, there:
-                reply = await launcher.request("exec", bundle=bundle, process=process, fds=[exit_w, there.fileno()])
+                reply = await launcher.request("exec", bundle=bundle, **request, fds=[exit_w, there.fileno()])
                 terminal = _receive_descriptor(here)
             ours.callback(os.close, terminal)
             os.set_blocking(terminal, False)
@@ -101,7 +105,7 @@ async def open_exec(
                 theirs.callback(os.close, in_r)
             out_r, out_w = pipe(True)
             err_r, err_w = pipe(True)
-            reply = await launcher.request("exec", bundle=bundle, process=process, fds=[exit_w, in_r, out_w, err_w])
+            reply = await launcher.request("exec", bundle=bundle, **request, fds=[exit_w, in_r, out_w, err_w])
             streams = (in_w if stdin else None, out_r, err_r)
         try:
             pidfd = os.pidfd_open(reply["pid"])

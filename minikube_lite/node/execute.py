@@ -185,9 +185,9 @@ class Executor:
         try:
             warnings = await self._runtime.create_sandbox(record)
         except RuntimeFailure as error:
-            failure = _next_failure(record.observed.sandbox_failure, "FailedCreatePodSandBox", error.message)
+            failure = _next_failure(record.observed.sandbox_failure, error.reason, error.message)
             self._pods.put(self._pods[key].with_(sandbox_failure=failure, sandbox=None))
-            self._report.warning(record, "FailedCreatePodSandBox", error.message)
+            self._report.warning(record, error.reason, error.message)
             return
         pod = record.observed.pod
         sandbox = SandboxObserved(ready=True, hash=hashes.sandbox_hash(pod), resources=hashes.pod_resources_hash(pod))

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from minikube_lite.core import oci
+from minikube_lite.core import oci, sysctls
 from minikube_lite.images.store import Image, ImageError, ImageStore
 from minikube_lite.linux import cgroups, sandbox
 from minikube_lite.linux import records as bundle_records
@@ -32,6 +32,8 @@ from minikube_lite.node.paths import Paths
 from minikube_lite.node.pod_files import etc_mounts, write_etc
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.runtime import OnExit, Running, RunState, RuntimeFailure
+from minikube_lite.node.seccomp import Filter, Seccomp
+from minikube_lite.node.seccomp_compiler import CannotCompile
 from minikube_lite.node.volumes import Volumes
 from minikube_lite.spec.objects import Container
 
@@ -54,11 +56,21 @@ class LinuxRuntime:
     on_exit: OnExit
     on_sandbox_lost: Callable[[str], None]
 
-    def __init__(self, paths: Paths, images: ImageStore, launcher: Launcher, respawn: Callable[[], Launcher]) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        images: ImageStore,
+        launcher: Launcher,
+        respawn: Callable[[], Launcher],
+        unsafe_sysctls: Sequence[str] = (),
+    ) -> None:
+        """`unsafe_sysctls`: patterns of sysctls that pods may set besides the safe ones (`core.sysctls`)."""
         self._paths = paths
+        self._unsafe_sysctls = unsafe_sysctls
         self._images = images
         self._launcher = launcher
         self._respawn = respawn
+        self.seccomp = Seccomp(paths.seccomp_programs, paths.seccomp_profiles)
         self._volumes = Volumes(paths)
         self._watched: dict[str, int] = {}
         self._closed = False
@@ -98,6 +110,8 @@ class LinuxRuntime:
 
     async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
         pod, uid = record.observed.pod, record.observed.uid
+        if why := sysctls.forbidden(pod, self._unsafe_sysctls):
+            raise RuntimeFailure("SysctlForbidden", why)
         directory = self._paths.pod_run(uid)
         namespaces = oci.sandbox_namespaces(pod)
         request = {
@@ -107,7 +121,7 @@ class LinuxRuntime:
             "cgroupsPath": self._paths.pod_cgroup(uid),
             "resources": oci.pod_resources(pod),
             "shm_bytes": None if pod.spec.host_ipc else SHM_BYTES,
-            "sysctl": {},
+            "sysctl": sysctls.pod_sysctls(pod),
         }
         making = asyncio.get_running_loop().create_task(self._make_sandbox(request))
         await asyncio.sleep(0)  # the launcher is at work; meanwhile:
@@ -142,15 +156,17 @@ class LinuxRuntime:
 
     async def _start_pause(self, record: PodRecord) -> None:
         """A process that only holds the shared PID namespace, as its PID 1. It reaps: see `ignoreSigchld`."""
-        uid = record.observed.uid
+        uid, pod = record.observed.uid, record.observed.pod
         directory = self._pause_bundle(uid)
         pin = self._paths.pod_run(uid) / "ns" / "pid"
         await self._kill_pause(record)
         try:
             image = await asyncio.to_thread(self._images.resolve, "host", self._paths.state)
             container = Container(name=PAUSE, image="host", command=("sleep", "infinity"))
-            config = self._config(record, container, image, f"{self._paths.pod_cgroup(uid)}/{PAUSE}", pid=False)
-            reply = await self._run(directory, config, image, None, ignore_sigchld=True)
+            rules = await self.seccomp.filter(pod, container, oci.bounding_set(container))
+            cgroup = f"{self._paths.pod_cgroup(uid)}/{PAUSE}"
+            config = self._config(record, container, image, cgroup, rules, pid=False)
+            reply = await self._run(directory, config, image, None, rules, ignore_sigchld=True)
             pin.touch(mode=0o400)
             kernel.mount(f"/proc/{reply['pid']}/ns/pid", str(pin), None, kernel.MS_BIND)
         except (LauncherError, ImageError, oci.CannotRun, OSError) as error:
@@ -206,11 +222,13 @@ class LinuxRuntime:
         directory = self.bundle(record, container, bundle)
         try:
             cgroup = f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}"
-            volumes = await self._image_volumes(record.spec(container), image, directory)
-            config = self._config(record, record.spec(container), image, cgroup, volumes)
+            spec = record.spec(container)
+            volumes = await self._image_volumes(spec, image, directory)
+            rules = await self.seccomp.filter(record.observed.pod, spec, oci.bounding_set(spec))
+            config = self._config(record, spec, image, cgroup, rules, volumes)
             log_file = Path(log_path(self._paths, record, container, bundle))
             log_file.parent.mkdir(parents=True, exist_ok=True)
-            reply = await self._run(directory, config, image, str(log_file))
+            reply = await self._run(directory, config, image, str(log_file), rules)
         except oci.CannotRun as error:
             raise RuntimeFailure(error.reason, error.message) from error
         except OSError as error:
@@ -227,10 +245,18 @@ class LinuxRuntime:
             reason = "StartError" if error.reason == "StartError" else "CreateContainerError"
             raise RuntimeFailure(reason, error.message) from error
         self._watch(record, container, bundle, reply["shimPid"], reply["shimStartTime"])
-        return Running(reply["pid"], reply["startedAt"], reply["startedWall"], tuple(reply.get("mismatches", ())))
+        warnings = (*((rules.warning,) if rules.warning else ()), *reply.get("mismatches", ()))
+        return Running(reply["pid"], reply["startedAt"], reply["startedWall"], warnings)
 
     async def _run(
-        self, directory: Path, config: dict[str, Any], image: Image, log: str | None, *, ignore_sigchld: bool = False
+        self,
+        directory: Path,
+        config: dict[str, Any],
+        image: Image,
+        log: str | None,
+        rules: Filter,
+        *,
+        ignore_sigchld: bool = False,
     ) -> dict[str, Any]:
         """Make the bundle and have it run. Raises OSError, LauncherError, LauncherDied."""
         for part in ("upper", "work"):
@@ -243,6 +269,7 @@ class LinuxRuntime:
             rootfs=[overlay(layers, str(directory / "upper"), str(directory / "work"))],
             log=log and {"path": log, "maxBytes": LOG_MAX_BYTES, "maxFiles": LOG_MAX_FILES},
             ignoreSigchld=ignore_sigchld,
+            seccomp=rules.request,
         )
 
     def _config(
@@ -251,6 +278,7 @@ class LinuxRuntime:
         container: Container,
         image: Image,
         cgroup: str,
+        rules: Filter,
         volumes: Sequence[Mapping[str, Any]] = (),
         *,
         pid: bool = True,
@@ -274,6 +302,7 @@ class LinuxRuntime:
             rootfs="rootfs",
             uid=uid,
             node_memory=_NODE_MEMORY,
+            seccomp=rules.oci,
         )
         config["annotations"] |= annotations
         return config
@@ -427,8 +456,9 @@ class LinuxRuntime:
             raise RuntimeFailure("InternalError", f"{directory}: config.json cannot be read")
         process = oci.exec_process(config["process"], command, tty)
         try:
-            return await open_exec(self._launcher, str(directory), process, tty=tty, stdin=stdin)
-        except (LauncherError, LauncherDied) as error:
+            request = {"process": process, "seccomp": await self.seccomp.of_config(config)}
+            return await open_exec(self._launcher, str(directory), request, tty=tty, stdin=stdin)
+        except (LauncherError, LauncherDied, CannotCompile, OSError) as error:
             raise RuntimeFailure("InternalError", _words(error)) from error
 
 

@@ -22,6 +22,7 @@ class Paths:
             self.logs = Path("/var/log/minikube-lite")
             self.manifests = Path("/etc/minikube-lite/manifests")
             self.registries = Path("/etc/minikube-lite/registries.yaml")
+            self.seccomp_profiles = Path("/var/lib/minikube-lite/seccomp")
             self.cgroup = "/minikube-lite"
         else:
             self.root = Path(os.path.realpath(root))
@@ -30,10 +31,12 @@ class Paths:
             self.logs = self.root / "logs"
             self.manifests = self.root / "manifests"
             self.registries = self.root / "registries.yaml"
+            self.seccomp_profiles = self.root / "seccomp"
             self.cgroup = f"/minikube-lite-{zlib.crc32(os.fsencode(self.root)):08x}"
         self.socket = self.run / "api.sock"
         self.lock = self.run / "node.lock"
         self.images = self.state / "images"
+        self.seccomp_programs = self.run / "seccomp"
         self.pods = self.state / "pods"
         self.claims = self.state / "claims"
         self.events = self.state / "events.jsonl"

@@ -11,7 +11,7 @@ import fcntl
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class Options:
     backoff_max: float = 60.0
     log_format: LogFormat = "auto"
     verbose: bool = False
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+    """Patterns such as `kernel.msg*` (core.sysctls)."""
 
 
 def run(paths: Paths, manifests: Path | None, options: Options, serve: Callable[[], Serve]) -> int:
@@ -53,6 +55,7 @@ def run(paths: Paths, manifests: Path | None, options: Options, serve: Callable[
         raise CannotRun(
             "minikube-lite run needs root: it makes namespaces, mounts and cgroups (try: sudo minikube-lite run)"
         )
+    _check_sysctls(options.allowed_unsafe_sysctls)
     directory = _manifests(paths, manifests)
     with contextlib.ExitStack() as stack:
         _make_directories(paths)
@@ -63,6 +66,16 @@ def run(paths: Paths, manifests: Path | None, options: Options, serve: Callable[
 
         logging.configure(options.log_format, options.verbose)
         return asyncio.run(_main(paths, directory, options, launcher, serve()))
+
+
+def _check_sysctls(patterns: Iterable[str]) -> None:
+    if not patterns:
+        return
+    from minikube_lite.core.sysctls import wrong_pattern
+
+    for pattern in patterns:
+        if why := wrong_pattern(pattern):
+            raise CannotRun(f"--allowed-unsafe-sysctls {pattern}: {why}")
 
 
 def _manifests(paths: Paths, given: Path | None) -> Path:
@@ -126,8 +139,9 @@ async def _main(paths: Paths, manifests: Path, options: Options, launcher: Launc
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     images = ImageStore(paths.images)
     images.sweep()
-    runtime = LinuxRuntime(paths, images, launcher, Launcher.spawn)
+    runtime = LinuxRuntime(paths, images, launcher, Launcher.spawn, options.allowed_unsafe_sysctls)
     runtime.attach()
+    prepared = asyncio.create_task(runtime.seccomp.prepare())
     for warning in cgroups.layout().shortcomings():
         log.warning("not_enforced", message=warning)
     policy = Policy(backoff_initial=options.backoff_initial, backoff_max=options.backoff_max)
@@ -141,6 +155,8 @@ async def _main(paths: Paths, manifests: Path, options: Options, launcher: Launc
     try:
         async with serve(node, paths.socket):
             await node.first_pass()
+            if shortcoming := await prepared:
+                log.warning("not_enforced", message=shortcoming)
             log.info("node_ready", socket=str(paths.socket), pods=len(node.pods), pid=os.getpid())
             await stopping.wait()
     finally:

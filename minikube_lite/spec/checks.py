@@ -6,12 +6,13 @@ Words are those of Kubernetes' own validation (pkg/apis/core/validation/validati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minikube_lite.spec import names
 from minikube_lite.spec.cpu import MAX_QUOTA
 from minikube_lite.spec.guess import nearest
 from minikube_lite.spec.quantity import MAX_INT64, Quantity
+from minikube_lite.spec.security_checks import check_security
 from minikube_lite.spec.yaml import Path, template_in
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ Wrong = tuple[Path, str, str]
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
 MAX_ANNOTATIONS = 256 << 10
 """Bytes of all annotations together (`TotalAnnotationSizeLimitB`)."""
-MAX_ID = 2**31 - 1
 MAX_CPU = MAX_QUOTA // 100
 """Millicores, in the default period."""
 
@@ -40,7 +40,7 @@ def check_pod(pod: Pod) -> Iterator[Wrong]:
             yield (*path, "name"), f'Duplicate value: "{container.name}"', "each container needs a name of its own"
         seen.setdefault(container.name, number)
         yield from _container(container, path)
-        yield from _user(pod.spec, container, path)
+    yield from check_security(pod)
 
 
 def warn_pod(pod: Pod) -> Iterator[str]:
@@ -106,18 +106,6 @@ def _spec(spec: PodSpec) -> Iterator[Wrong]:
         yield (*path, "shareProcessNamespace"), message, ""
     if isinstance(spec.os, dict) and spec.os.get("name") != "linux":
         yield (*path, "os", "name"), f'Invalid value: "{spec.os.get("name")}": this machine runs linux', ""
-    if (security := spec.security_context) is not None:
-        here = (*path, "securityContext")
-        yield from _id((*here, "runAsUser"), security.run_as_user)
-        yield from _id((*here, "runAsGroup"), security.run_as_group)
-        yield from _id((*here, "fsGroup"), security.fs_group)
-        for number, group in enumerate(security.supplemental_groups):
-            yield from _id((*here, "supplementalGroups", number), group)
-
-
-def _id(path: Path, value: int | None) -> Iterator[Wrong]:
-    if value is not None and not 0 <= value <= MAX_ID:
-        yield path, f"Invalid value: {value}: must be between 0 and {MAX_ID}, inclusive", ""
 
 
 def _container(container: Container, path: Path) -> Iterator[Wrong]:
@@ -139,9 +127,6 @@ def _container(container: Container, path: Path) -> Iterator[Wrong]:
             yield (*here, "value"), "Invalid value: holds a NUL character, which no variable can", ""
     yield from _ports(container, path)
     yield from _resources(container.resources, (*path, "resources"))
-    if (security := container.security_context) is not None:
-        yield from _id((*path, "securityContext", "runAsUser"), security.run_as_user)
-        yield from _id((*path, "securityContext", "runAsGroup"), security.run_as_group)
 
 
 def _image(image: str, path: Path) -> Iterator[Wrong]:
@@ -197,18 +182,3 @@ def _resource_name(name: str) -> tuple[str, str] | None:
     guess = nearest(name, RESOURCES, 0.5)
     hint = f"did you mean `{guess}`?" if guess else ""
     return f'Invalid value: "{name}": must be a standard resource type or fully qualified', hint
-
-
-def _user(spec: PodSpec, container: Container, path: Path) -> Iterator[Wrong]:
-    """`runAsNonRoot` and user 0 together can never start; where the image gives the user, the node looks."""
-    own, shared = container.security_context, spec.security_context
-
-    def effective(name: str) -> tuple[Any, Path]:
-        value = getattr(own, name, None)
-        if value is not None:
-            return value, (*path, "securityContext")
-        return getattr(shared, name, None), ("spec", "securityContext")
-
-    non_root, where = effective("run_as_non_root")
-    if non_root and effective("run_as_user")[0] == 0:
-        yield (*where, "runAsNonRoot"), "container's runAsUser breaks non-root policy", ""

@@ -173,13 +173,7 @@ _POD_SPEC = (
 
 _SECURITY_SHARED = (
     _field("seLinuxOptions", "SELinuxOptions", NOT_YET, "no label is set"),
-    _field(
-        "seccompProfile",
-        "SeccompProfile",
-        REFUSED,
-        "the container would be allowed more system calls than it asks for",
-        harmless=({"type": "Unconfined"},),
-    ),
+    _field("seccompProfile", "SeccompProfile", note="which system calls are allowed; `RuntimeDefault` is the default"),
     _field(
         "appArmorProfile",
         "AppArmorProfile",
@@ -203,7 +197,7 @@ _POD_SECURITY_CONTEXT = (
     ),
     _field("fsGroup", "int", note="a further group id of every container"),
     _field("fsGroupChangePolicy", "string", IGNORED, "says how `fsGroup` is brought about"),
-    _field("sysctls", "[Sysctl]", NOT_YET, "the kernel's own values hold"),
+    _field("sysctls", "[Sysctl]", note="Kubernetes' safe ones; others as `run --allowed-unsafe-sysctls` permits"),
     _field("seLinuxChangePolicy", "string", IGNORED, "says how `seLinuxOptions` are brought about"),
     *_SECURITY_SHARED,
 )
@@ -218,13 +212,23 @@ _SECURITY_CONTEXT = (
     _field(
         "privileged", "bool", REFUSED, "the container would lack the devices and rights it needs", harmless=(False,)
     ),
-    _field("procMount", "string", NOT_YET, "/proc is masked as usual", harmless=("Default",)),
+    _field("procMount", "string", one_of=("Default", "Unmasked"), note="`Unmasked` would need user namespaces"),
     *_SECURITY_SHARED,
 )
 
 _CAPABILITIES = (
-    _field("add", "[string]", note="names without `CAP_`, or `ALL`"),
-    _field("drop", "[string]", note="names without `CAP_`, or `ALL`"),
+    _field("add", "[string]", note="names with or without `CAP_`, in any letter case, or `ALL`"),
+    _field("drop", "[string]", note="names with or without `CAP_`, in any letter case, or `ALL`"),
+)
+
+_SECCOMP_PROFILE = (
+    _field("type!", "string", one_of=("Localhost", "RuntimeDefault", "Unconfined")),
+    _field("localhostProfile", "string", note="for `Localhost`: a file below the node's seccomp directory"),
+)
+
+_SYSCTL = (
+    _field("name!", "string", note="of the pod's own network or IPC namespace"),
+    _field("value!", "string"),
 )
 
 _CONTAINER = (
@@ -304,6 +308,8 @@ OBJECTS: dict[str, dict[str, Field]] = {
     "ContainerResizePolicy": _index(_RESIZE_POLICY),
     "SecurityContext": _index(_SECURITY_CONTEXT),
     "Capabilities": _index(_CAPABILITIES),
+    "SeccompProfile": _index(_SECCOMP_PROFILE),
+    "Sysctl": _index(_SYSCTL),
 }
 """Object name → field name → field. The objects inside fields that are not honoured come from `spec.nested`."""
 
@@ -320,6 +326,8 @@ PLACES = {
     "ContainerResizePolicy": "spec.containers[].resizePolicy[]",
     "SecurityContext": "spec.containers[].securityContext",
     "Capabilities": "spec.containers[].securityContext.capabilities",
+    "SeccompProfile": "spec.containers[].securityContext.seccompProfile",
+    "Sysctl": "spec.securityContext.sysctls[]",
     **VOLUME_PLACES,
 }
 """Where each object with a verdict of its own stands in a Pod."""

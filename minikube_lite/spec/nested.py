@@ -94,7 +94,6 @@ SELinuxOptions: level string, role string, type string, user string
 ScaleIOVolumeSource: gateway! string, secretRef! LocalObjectReference, system! string, fsType string,
     protectionDomain string, readOnly bool, sslEnabled bool, storageMode string, storagePool string, volumeName
     string
-SeccompProfile: type! string, localhostProfile string
 SecretEnvSource: name string, optional bool
 SecretKeySelector: key! string, name string, optional bool
 SecretProjection: items [KeyToPath], name string, optional bool
@@ -102,7 +101,6 @@ ServiceAccountTokenProjection: path! string, audience string, expirationSeconds 
 SleepAction: seconds! int
 StorageOSVolumeSource: fsType string, readOnly bool, secretRef LocalObjectReference, volumeName string,
     volumeNamespace string
-Sysctl: name! string, value! string
 TCPSocketAction: port! int-or-string, host string
 Toleration: effect string, key string, operator string, tolerationSeconds int, value string
 TopologySpreadConstraint: maxSkew! int, topologyKey! string, whenUnsatisfiable! string, labelSelector LabelSelector,

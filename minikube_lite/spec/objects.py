@@ -19,6 +19,7 @@ from minikube_lite.spec.container import (
     SecurityContext,
 )
 from minikube_lite.spec.model import Bool, Int, Json, Model, to_json
+from minikube_lite.spec.security import SeccompProfile, Sysctl
 from minikube_lite.spec.volumes import Volume, VolumeMount
 
 __all__ = [
@@ -72,10 +73,10 @@ class PodSecurityContext(Model):
     supplemental_groups_policy: str | None = None
     fs_group: Int | None = None
     fs_group_change_policy: str | None = None
-    sysctls: Json = None
+    sysctls: tuple[Sysctl, ...] = ()
     se_linux_options: Json = None
     se_linux_change_policy: str | None = None
-    seccomp_profile: Json = None
+    seccomp_profile: SeccompProfile | None = None
     app_armor_profile: Json = None
     windows_options: Json = None
 

@@ -452,24 +452,6 @@ WRONG = [
         "not supported yet",
         "",
     ),
-    (
-        "env:",
-        "securityContext: {seccompProfile: {type: RuntimeDefault}}\n      env:",
-        12,
-        25,
-        "spec.containers[0].securityContext.seccompProfile",
-        "not supported yet",
-        "",
-    ),
-    (
-        "env:",
-        "securityContext: {runAsNonRoot: true, runAsUser: 0}\n      env:",
-        12,
-        39,
-        "spec.containers[0].securityContext.runAsNonRoot",
-        "container's runAsUser breaks non-root policy",
-        "",
-    ),
 ]
 
 
@@ -495,7 +477,6 @@ WARNED = [
     ("dnsPolicy: None", "spec.dnsPolicy is not supported yet: "),
     ("dnsConfig: {nameservers: [1.1.1.1]}", "spec.dnsConfig is not supported yet: "),
     ("subdomain: a", "spec.subdomain is not supported yet: "),
-    ("securityContext: {sysctls: [{name: a, value: b}]}", "spec.securityContext.sysctls is not supported yet: "),
 ]
 
 

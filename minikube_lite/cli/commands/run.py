@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def run(
-    session: Session, words: list[str], *, backoff_initial: float, backoff_max: float, log_format: str, verbose: bool
+    session: Session,
+    words: list[str],
+    *,
+    allowed_unsafe_sysctls: tuple[str, ...],
+    backoff_initial: float,
+    backoff_max: float,
+    log_format: str,
+    verbose: bool,
 ) -> int:
     if len(words) > 1:
         raise UsageError(f"one directory of manifests, not {len(words)}: {' '.join(words)}")
@@ -23,7 +30,8 @@ def run(
 
     from minikube_lite.node import run as node
 
-    options = node.Options(backoff_initial, backoff_max, log_format, verbose)  # type: ignore[arg-type]
+    patterns = tuple(pattern for given in allowed_unsafe_sysctls for pattern in given.split(",") if pattern)
+    options = node.Options(backoff_initial, backoff_max, log_format, verbose, patterns)  # type: ignore[arg-type]
     try:
         node.run(session.paths, Path(words[0]) if words else None, options, _serve)
     except node.CannotRun as error:
@@ -49,6 +57,12 @@ sudo minikube-lite run manifests/
 sudo minikube-lite --root /tmp/lab run manifests/
 """,
     options=(
+        Option(
+            "--allowed-unsafe-sysctls",
+            metavar="PATTERN",
+            many=True,
+            help="Let pods set these sysctls too, such as kernel.msg* or net.core.somaxconn (comma separated).",
+        ),
         Option(
             "--backoff-initial", metavar="SECONDS", read=duration, default=1.0, help="First wait before a restart (1s)."
         ),
