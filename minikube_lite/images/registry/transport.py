@@ -5,6 +5,7 @@ The only module that imports urllib3. Any number of threads may use one Transpor
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import os
 import ssl
@@ -202,8 +203,8 @@ def explain(host: str, error: Exception) -> Failure:
         return Failure(host, f"no connection: {_words(cause)}{hint}")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
         return Failure(host, "it stopped answering: no byte came for too long", transient=True)
-    if isinstance(error, IncompleteRead):
-        return Failure(host, f"the connection broke off in the middle of the answer ({error})", transient=True)
+    if isinstance(cause, IncompleteRead | http.client.IncompleteRead):
+        return Failure(host, "the connection broke off in the middle of the answer", transient=True)
     if isinstance(error, ProtocolError | OSError):
         return Failure(host, f"the connection broke off: {_words(cause)}", transient=True)
     return Failure(host, f"this cannot be asked for: {_words(error)}")
@@ -225,12 +226,12 @@ def _tls_failure(host: str, cause: BaseException) -> Failure:
 
 
 def _deepest(error: BaseException) -> BaseException:
-    """What is at the bottom: urllib3 wraps, as a cause, a context or an argument."""
+    """What is at the bottom: urllib3 wraps, as a cause or an argument. A context may be of another try altogether."""
     seen: set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))
         inner = [arg for arg in error.args if isinstance(arg, BaseException)]
-        error = inner[0] if inner else error.__cause__ or error.__context__ or error
+        error = inner[0] if inner else error.__cause__ or error
     return error
 
 
