@@ -16,6 +16,7 @@ from minikube_lite.images.registry.client import Registries
 from minikube_lite.images.registry.push import push
 from minikube_lite.images.source import Descriptor, OffsetNotSupported
 from tests.images.registry.docker_registry import DockerRegistry, skopeo
+from tests.images.registry.evil import Answer, Asked, Evil, evil
 from tests.images.registry.layouts import Layout, layer, noise
 
 
@@ -155,3 +156,101 @@ def test_a_name_with_another_digest_is_refused(
     name = f"{registry.host}/pushed/one@sha256:{'0' * 64}"
     with pytest.raises(ImageError, match="the digest of the image is"):
         push(LayoutSource(layout), registries.repository(remote(name)), "one")
+
+
+class Uploading:
+    """A registry that takes uploads, of which the first breaks off; it can say how far it came, as the spec has it."""
+
+    def __init__(self, server: Evil) -> None:
+        self.server = server
+        self.blobs: dict[str, bytes] = {}
+        self.uploads: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.breaks = 1
+        self.knows = True
+        """Whether it remembers what broke off."""
+        server.answer = self.answer
+
+    def answer(self, asked: Asked) -> Answer:
+        name = asked.path.rpartition("/")[2]
+        if asked.method == "HEAD":
+            return Answer(200 if name in self.blobs else 404)
+        if asked.method == "POST":
+            upload = f"/v2/app/blobs/uploads/{len(self.uploads) + 1}"
+            self.uploads[upload] = b""
+            return Answer(202, headers={"Location": f"{upload}?state=0"})
+        if "/manifests/" in asked.path:
+            self.manifests[name] = asked.body
+            return Answer(201, headers={"Docker-Content-Digest": digest(asked.body)})
+        if asked.path not in self.uploads:
+            return Answer(404, b'{"errors": [{"code": "BLOB_UPLOAD_UNKNOWN"}]}')
+        if asked.method == "PATCH":
+            kept = self.uploads[asked.path]
+            assert asked.headers.get("content-range", "0-").startswith(f"{len(kept)}-")
+            if self.breaks and len(asked.body) > 1_000_000:
+                self.breaks -= 1
+                self.uploads[asked.path] += asked.body[:400_000]
+                if not self.knows:
+                    del self.uploads[asked.path]
+                return Answer(503)
+            self.uploads[asked.path] += asked.body
+        elif asked.method == "PUT":
+            blob = self.uploads.pop(asked.path)
+            assert asked.query["digest"] == [digest(blob)]
+            assert asked.query["state"] == [str(len(blob))]
+            self.blobs[digest(blob)] = blob
+            return Answer(201)
+        kept = self.uploads[asked.path]
+        location = f"http://{self.server.host}{asked.path}?state={len(kept)}"
+        status = 202 if asked.method == "PATCH" else 204
+        return Answer(status, headers={"Location": location, "Range": f"0-{max(len(kept) - 1, 0)}"})
+
+
+@pytest.mark.parametrize(("knows", "sent"), [(True, [0, 400_000]), (False, [0, 0])])
+def test_an_upload_goes_on_where_the_registry_says_or_begins_anew(
+    registries: Registries, remote: Callable[[str], Remote], layout: Layout, knows: bool, sent: list[int]
+) -> None:
+    source = LayoutSource(layout)
+    with evil() as server:
+        registry = Uploading(server)
+        registry.knows = knows
+        pushed = push(source, registries.repository(remote(f"{server.host}/app:v")), "one")
+        assert digest(registry.manifests["v"]) == pushed
+        manifest = json.loads(registry.manifests["v"])
+        for part in (manifest["config"], *manifest["layers"]):
+            assert registry.blobs[part["digest"]] == layout.read(part["digest"])
+        assert registry.uploads == {}
+    big = manifest["layers"][0]["digest"]
+    assert [offset for part, offset in source.asked if part == big] == sent
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(403, b'{"errors": [{"code": "DENIED"}]}'), "denies the upload of sha256:"),
+        (Answer(202), "it does not say where to upload to"),
+        (Answer(413), "it answered 413 when asked for the upload of sha256:"),
+        (Answer(202, headers={"Location": "ftp://x/y"}), "it redirects to something that is no URL: `ftp://x/y`"),
+        (Answer(507), "it failed with 507 when asked for the upload"),
+    ],
+)
+def test_an_upload_that_is_not_taken_says_why(
+    registries: Registries, remote: Callable[[str], Remote], layout: Layout, answer: Answer, says: str
+) -> None:
+    def refuse(asked: Asked) -> Answer:
+        return Answer(404) if asked.method == "HEAD" else answer
+
+    with evil(refuse) as server, pytest.raises(ImageError) as caught:
+        push(LayoutSource(layout), registries.repository(remote(f"{server.host}/app:v")), "one")
+    assert caught.value.message.startswith(f"cannot push `{server.host}/app:v`: {server.host}: ")
+    assert says in caught.value.message
+
+
+def test_a_registry_that_changes_the_manifest_is_told_of(
+    registries: Registries, remote: Callable[[str], Remote], layout: Layout
+) -> None:
+    def change(asked: Asked) -> Answer:
+        return Answer(201, headers={"Docker-Content-Digest": digest(b"x")}) if asked.method == "PUT" else Answer(200)
+
+    with evil(change) as server, pytest.raises(ImageError, match="does it change manifests"):
+        push(LayoutSource(layout), registries.repository(remote(f"{server.host}/app:v")), "one")
