@@ -1,7 +1,7 @@
 """Opens a file as a stream of the bytes of a tar archive, whatever it is compressed with. Called by store.
 
 What a file is, its first bytes say, never its name. gzip, bzip2 and xz are read by the standard library; zstd by that
-of Python 3.14 or by the package `backports.zstd`.
+of Python 3.14, before it by the package `backports.zstd`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import io
 import itertools
 import lzma
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -106,11 +107,7 @@ def _decompress(pieces: Iterator[bytes], name: str, new: Callable[[], _Decompres
     while True:
         try:
             piece = engine.decompress(data, CHUNK)
-        except (OSError, ValueError, EOFError, MemoryError, zlib.error, lzma.LZMAError) as error:
-            raise ArchiveError(f"its {name} compression is damaged ({error})") from error
-        except Exception as error:
-            if type(error).__name__ != "ZstdError":  # a class of an optional package
-                raise
+        except (OSError, ValueError, EOFError, MemoryError, zlib.error, lzma.LZMAError, _zstd().ZstdError) as error:
             raise ArchiveError(f"its {name} compression is damaged ({error})") from error
         if piece:
             yield piece
@@ -131,15 +128,10 @@ def _decompress(pieces: Iterator[bytes], name: str, new: Callable[[], _Decompres
 
 
 def _zstd() -> Any:
-    for module in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(module)
-        except ImportError:
-            continue
-    raise ArchiveError(
-        "it is compressed with zstd, which this Python cannot read (hint: `pip install minikube-lite[zstd]`, "
-        "or unpack it once: `zstd -d FILE`)"
-    )
+    """The module, imported when it is wanted: most archives want it not."""
+    if sys.version_info >= (3, 14):
+        return importlib.import_module("compression.zstd")
+    return importlib.import_module("backports.zstd")
 
 
 _COMPRESSIONS: tuple[tuple[bytes, str, Callable[[], Callable[[], _Decompressor]]], ...] = (
@@ -147,5 +139,6 @@ _COMPRESSIONS: tuple[tuple[bytes, str, Callable[[], Callable[[], _Decompressor]]
     (b"BZh", "bzip2", lambda: bz2.BZ2Decompressor),
     (b"\xfd7zXZ\0", "xz", lambda: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)),
     (b"\x28\xb5\x2f\xfd", "zstd", lambda: _zstd().ZstdDecompressor),
+    (b"\x50\x2a\x4d\x18", "zstd", lambda: _zstd().ZstdDecompressor),  # a skippable frame (RFC 8878), as of pzstd
 )
 """How a file of each begins, and what gives a decompressor, one for each stream in it."""

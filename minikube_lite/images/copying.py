@@ -28,6 +28,9 @@ CONCURRENCY = 3
 """Blobs of one image that are fetched at once; as many as containerd and Docker."""
 _NESTED_MAX = 3
 
+Arrived = Callable[[str, Descriptor], None]
+"""Is told the diff ID and the descriptor of a layer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -66,12 +69,12 @@ def copy(
     blobs: BlobStore,
     progress: Progress = nobody,
     concurrency: int = CONCURRENCY,
-    arrived: Callable[[Found, int], None] = lambda found, layer: None,
+    arrived: Arrived = lambda diff_id, layer: None,
 ) -> Found:
     """Bring the image into `blobs`: what lacks, up to `concurrency` blobs at a time.
 
-    `arrived(found, n)` is called, from any thread, when layer n is in the store. Raises ImageError for what is wrong
-    with the image, the source or the disk; what came until then is used by the next try.
+    `arrived` is called, from any thread, when a layer is in the store. Raises ImageError for what is wrong with the
+    image, the source or the disk; what came until then is used by the next try.
     """
     found = look(source, reference)
     keep(found, source, blobs, progress, concurrency, arrived)
@@ -84,7 +87,7 @@ def keep(
     blobs: BlobStore,
     progress: Progress = nobody,
     concurrency: int = CONCURRENCY,
-    arrived: Callable[[Found, int], None] = lambda found, layer: None,
+    arrived: Arrived = lambda diff_id, layer: None,
 ) -> None:
     """As `copy`, for an image that was looked at already."""
     lacking = {layer.digest: layer.size for layer in found.manifest.layers if not blobs.has(layer.digest)}
@@ -100,7 +103,7 @@ def keep(
     def bring(number: int) -> None:
         if not stop.is_set():
             blobs.fetch(found.manifest.layers[number], stoppable, progress)
-            arrived(found, number)
+            arrived(found.config.diff_ids[number], found.manifest.layers[number])
 
     with ThreadPoolExecutor(max(1, concurrency), "image copy") as pool:
         parts = [pool.submit(bring, number) for number in range(len(found.manifest.layers))]

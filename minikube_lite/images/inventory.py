@@ -15,7 +15,7 @@ from pathlib import Path
 from minikube_lite.images import reference
 from minikube_lite.images.blobs import BlobStore
 from minikube_lite.images.image import ImageError, unavailable
-from minikube_lite.images.layers import KIND, Layers, tree_name
+from minikube_lite.images.layers import Layers, layer_trees
 from minikube_lite.images.leases import Leases
 from minikube_lite.images.manifest import ImageConfig, Manifest, parse, parse_config
 from minikube_lite.images.names import Named, Names
@@ -128,7 +128,7 @@ class Inventory:
                 with contextlib.suppress(ImageError):
                     manifest, config = self.described(named.manifest)
                     blobs |= {config.digest, *(layer.digest for layer in manifest.layers)}
-                    trees |= {f"{KIND}/{tree_name(diff_id)}" for diff_id in config.diff_ids}
+                    trees |= layer_trees(config.diff_ids)
             for digest in set(self._blobs.digests()) - blobs:
                 freed += self._blobs.remove(digest)
                 self._read.pop(digest, None)

@@ -2,18 +2,21 @@
 
 <root>/layers/<hex>/root         the files of the layer whose diff ID is sha256:<hex>, as overlayfs takes them
 <root>/layers/<hex>/layer.json   what else is to know of it: see `Layer`
+<root>/implied/<sha256>/root     a last layer for images of these layers, where one is needed: see `implied`
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from minikube_lite.images import implied
 from minikube_lite.images.archive import ArchiveError, decompress
 from minikube_lite.images.digests import hasher
 from minikube_lite.images.image import unavailable
@@ -25,7 +28,8 @@ from minikube_lite.images.tree import Parts
 from minikube_lite.images.trees import Trees
 from minikube_lite.images.unpack import fill
 
-KIND = "layers"
+KIND, IMPLIED = "layers", "implied"
+KINDS = (KIND, IMPLIED)
 RATIO_MAX, RATIO_FROM = 200, 1 << 30
 """A layer that unpacks to more than 1 GiB and to more than 200 times its own size is refused as a bomb."""
 
@@ -69,15 +73,12 @@ class Layers:
 
         def build(target: Path) -> None:
             (target / "root").mkdir()
-            pieces = ahead(_Check(diff_id, descriptor, progress).through(blob(descriptor)), f"layer {diff_id[7:19]}")
-            with LayerTree(target / "root") as tree:
-                count = 0
-
-                def expect(parts: object, member: object) -> None:
-                    nonlocal count
-                    count += 1
-
-                fill(tree, pieces, expect, end_mark=False)  # its digest tells whether it is whole
+            check = _Check(diff_id, descriptor, progress)
+            with (
+                contextlib.closing(ahead(check.through(blob(descriptor)), f"layer {diff_id[7:19]}")) as pieces,
+                LayerTree(target / "root") as tree,
+            ):
+                count = fill(tree, pieces, end_mark=False)  # its digest tells whether it is whole
                 tree.finish()
                 _write(target, tree.size, count, tree.opaque, tree.implied)
 
@@ -90,33 +91,52 @@ class Layers:
             raise unavailable(f"{where}: {error.strerror}") from error
         progress(Step("unpacking", descriptor.digest, descriptor.size, descriptor.size))
 
-    def make_all(
-        self, diff_ids: Sequence[str], descriptors: Sequence[Descriptor], blob: Blob, progress: Progress = nobody
-    ) -> None:
-        """Unpack those layers that are not there, several at a time. Raises ImageError."""
-        lacking = {diff_id: at for diff_id, at in zip(diff_ids, descriptors, strict=True) if not self.has(diff_id)}
-        if not lacking:
-            return
-        with ThreadPoolExecutor(min(len(lacking), (os.cpu_count() or 1) + 1), "image unpack") as pool:
-            parts = [pool.submit(self.make, diff_id, at, blob, progress) for diff_id, at in lacking.items()]
+    @contextlib.contextmanager
+    def unpacking(self, blob: Blob, progress: Progress = nobody) -> Iterator[Callable[[str, Descriptor], None]]:
+        """Yields what takes layers (diff ID, descriptor), several at a time; its end waits. Raises ImageError there."""
+        with ThreadPoolExecutor((os.cpu_count() or 1) + 1, "image unpack") as pool:
+            parts: list[Future[None]] = []
             try:
+                yield lambda diff_id, at: parts.append(pool.submit(self.make, diff_id, at, blob, progress))
                 for part in parts:
                     part.result()
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def make_all(self, diff_ids: Sequence[str], descriptors: Sequence[Descriptor], blob: Blob) -> None:
+        """Unpack those layers that are not there. Raises ImageError."""
+        lacking = {diff_id: at for diff_id, at in zip(diff_ids, descriptors, strict=True) if not self.has(diff_id)}
+        if lacking:
+            with self.unpacking(blob) as unpack:
+                for diff_id, at in lacking.items():
+                    unpack(diff_id, at)
 
     def stack(self, diff_ids: Sequence[str]) -> tuple[Path, ...]:
         """The directories to mount over one another, bottom first; at least one. Raises FileNotFoundError."""
-        stack: list[Path] = []
+        stack: list[Layer] = []
         for diff_id in reversed(diff_ids):
             layer = self.get(diff_id)
             # Overlayfs takes no directory twice; all that the lower one has, the upper one has.
-            if layer.members and layer.path not in stack:
-                stack.append(layer.path)
+            if layer.members and layer not in stack:
+                stack.append(layer)
             if layer.opaque:
                 break
-        return tuple(reversed(stack)) or (self._empty(),)
+        stack.reverse()
+        paths = tuple(layer.path for layer in stack)
+        if any(layer.implied for layer in stack[1:]):
+            paths += self._implied(diff_ids, stack)
+        return paths or (self._empty(),)
+
+    def _implied(self, diff_ids: Sequence[str], stack: Sequence[Layer]) -> tuple[Path, ...]:
+        def build(target: Path) -> None:
+            (target / "root").mkdir()
+            levels = [implied.Level(layer.path, frozenset(layer.implied)) for layer in stack]
+            if not implied.build(levels, target / "root"):
+                (target / "root").rmdir()
+
+        path = self._trees.make(IMPLIED, _chain(diff_ids), build) / "root"
+        return (path,) if path.is_dir() else ()
 
     def _empty(self) -> Path:
         """What an image of no files runs on."""
@@ -130,6 +150,15 @@ class Layers:
 
 _EMPTY = hashlib.sha256(bytes(1024)).hexdigest()
 """Of a tar archive with nothing in it."""
+
+
+def layer_trees(diff_ids: Sequence[str]) -> set[str]:
+    """`<kind>/<name>` of every tree that an image of these layers may need."""
+    return {f"{KIND}/{tree_name(diff_id)}" for diff_id in diff_ids} | {f"{IMPLIED}/{_chain(diff_ids)}"}
+
+
+def _chain(diff_ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(diff_ids).encode()).hexdigest()
 
 
 def _write(target: Path, size: int, members: int, opaque: bool, implied: Iterable[Parts]) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 from minikube_lite.images import records
 from minikube_lite.images.image import Image
+from minikube_lite.images.layers import layer_trees
 from minikube_lite.images.manifest import ImageConfig, Manifest
 
 
@@ -136,4 +137,4 @@ class Hold:
     def image(self, target: str, manifest: Manifest, config: ImageConfig) -> None:
         """Hold all that an image is made of."""
         blobs = (target, manifest.digest, config.digest, *(layer.digest for layer in manifest.layers))
-        self.add(blobs, (f"layers/{diff_id.partition(':')[2]}" for diff_id in config.diff_ids))
+        self.add(blobs, layer_trees(config.diff_ids))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 AHEAD = 8
 """Pieces that are made before they are wanted; each is up to 1 MiB."""
 
 
-def ahead(pieces: Iterator[bytes], name: str, count: int = AHEAD) -> Iterator[bytes]:
+def ahead(pieces: Iterator[bytes], name: str, count: int = AHEAD) -> Generator[bytes, None, None]:
     """The same pieces, made in a thread of their own. What making them raises is raised here, in its place.
 
     When it is closed half-way (as a generator is) the thread ends with it.

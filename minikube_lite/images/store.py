@@ -4,7 +4,8 @@ What lies below the root, and in which module:
 
 blobs/ partial/          parts of images as they travelled                     `blobs`
 names/ used/             which image a name means, when it was last used       `names`, `inventory`
-layers/ rootfs/ host/    unpacked, by digest; tmp/ locks/ unsynced/ with them  `layers`, `trees`, `host`
+layers/ implied/         layers, unpacked by digest                            `layers`, `implied`
+rootfs/ host/            other trees; tmp/ locks/ unsynced/ are of them all    `trees`, `local`, `host`
 known/                   what was found at a path                              `local`
 leases/ holds/ lock      what must not be removed                              `leases`
 
@@ -27,7 +28,7 @@ from minikube_lite.images.blobs import BlobStore
 from minikube_lite.images.copying import keep, look
 from minikube_lite.images.image import Image, ImageError, NotPresent, unavailable
 from minikube_lite.images.inventory import Inventory, StoredImage, StoreSource, repository
-from minikube_lite.images.layers import KIND, Layers
+from minikube_lite.images.layers import KINDS, Layers
 from minikube_lite.images.leases import Lease, Leases
 from minikube_lite.images.local import Local
 from minikube_lite.images.names import Named, Names
@@ -45,7 +46,7 @@ class ImageStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.blobs = BlobStore(root)
-        self._trees = Trees(root, ("rootfs", "host", KIND))
+        self._trees = Trees(root, ("rootfs", "host", *KINDS))
         self._layers = Layers(root, self._trees)
         self._names = Names(root)
         self._leases = Leases(root)
@@ -239,9 +240,9 @@ class ImageStore:
         found = look(source, wanted)
         with self._leases.hold() as hold:
             hold.image(found.target, found.manifest, found.config)
-            keep(found, source, self.blobs, progress)
             stored = StoreSource(self.blobs, found.manifest)
-            self._layers.make_all(found.config.diff_ids, found.manifest.layers, stored.blob, progress)
+            with self._layers.unpacking(stored.blob, progress) as unpack:
+                keep(found, source, self.blobs, progress, arrived=unpack)
             for name in names:
                 self._record(name, found.target, found.manifest.digest)
             self._inventory.use(found.config.digest)

@@ -23,19 +23,21 @@ def unpack(pieces: Iterator[bytes], target: Path) -> None:
     """
     tops: dict[bytes, set[bytes]] = {}
     with Tree(target) as tree:
-        fill(tree, pieces, lambda parts, member: _note(tops, parts))
+        fill(tree, pieces, lambda parts: _note(tops, parts))
         _expect_something(tops)
         tree.finish()
 
 
 def fill(
-    tree: Tree, pieces: Iterator[bytes], expect: Callable[[Parts, tar.Member], None], end_mark: bool = True
-) -> None:
-    """Add every member of the archive to the tree; `expect` is told of each before. Raises as `unpack`."""
+    tree: Tree, pieces: Iterator[bytes], note: Callable[[Parts], None] = lambda parts: None, end_mark: bool = True
+) -> int:
+    """Add every member of the archive to the tree; returns how many. `note` is told of each. Raises as `unpack`."""
     reader = tar.Reader(pieces)
+    count = 0
     for member in tar.members(reader, end_mark):
         parts = split(member.name)
-        expect(parts, member)
+        note(parts)
+        count += 1
         try:
             tree.add(parts, member, reader)
         except ArchiveError:
@@ -46,6 +48,7 @@ def fill(
             if error.errno in _OF_THE_DISK:
                 raise
             raise ArchiveError(f"its member {show(parts)} cannot be made: {error.strerror}") from error
+    return count
 
 
 def _note(tops: dict[bytes, set[bytes]], parts: Parts) -> None:
