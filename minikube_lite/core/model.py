@@ -154,6 +154,14 @@ class Termination:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """The pod took more than it may have: it is killed and stays as it is, `Failed`, until its manifest changes."""
+
+    message: str
+    at_wall: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PodObserved:
     """One pod as this machine has it. `pod` is the spec it was last accepted with."""
 
@@ -165,6 +173,7 @@ class PodObserved:
     sandbox_failure: Failure | None = None
     volumes: VolumesObserved = VolumesObserved()
     containers: Mapping[str, ContainerObserved] = field(default_factory=dict)
+    evicted: Eviction | None = None
     termination: Termination | None = None
     grace_override: float | None = None
     """Seconds of grace that `delete --grace-period` asked for."""

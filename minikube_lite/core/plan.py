@@ -52,6 +52,8 @@ def plan(desired: PodDesired | None, observed: PodObserved | None, now: float, p
         return _begin_termination(observed, "Deleted", now)
     if _is_another_pod(desired.pod, observed):
         return _begin_termination(observed, "Replaced", now)
+    if observed.evicted is not None:
+        return _evict(desired, observed, now)
     return _reconcile(desired, observed, now, policy)
 
 
@@ -67,6 +69,8 @@ def _is_another_pod(pod: Pod, observed: PodObserved) -> bool:
     """Whether the manifest now asks for a pod that this one cannot become without dying first."""
     uid = pod.metadata.uid
     if uid and uid not in (observed.uid, observed.pod.metadata.uid):
+        return True
+    if observed.evicted is not None and pod.spec != observed.pod.spec:
         return True
     sandbox = observed.sandbox
     return sandbox is not None and hashes.changed(sandbox.hash, hashes.sandbox_hash(pod))
@@ -108,6 +112,12 @@ def _end(seen: ContainerObserved, deadline: float, reason: str, now: float) -> P
     if seen.stop is None:
         return Plan((StopContainer(seen.name, deadline, reason),), deadline)
     return Plan((), deadline)
+
+
+def _evict(desired: PodDesired, observed: PodObserved, now: float) -> Plan:
+    """Kill what runs of it, at once, as the kubelet does; nothing starts again."""
+    running = [seen for seen in observed.containers.values() if seen.state == "running"]
+    return _join(_accept(desired, observed), *(_end(seen, now, "the pod is evicted", now) for seen in running))
 
 
 def _grace(pod: Pod) -> float:

@@ -30,7 +30,7 @@ def status(observed: PodObserved, now: float, policy: Policy) -> Json:
     containers = sorted(observed.pod.spec.containers, key=lambda item: item.name)
     views = [_View(item, _seen(observed, item), observed, now, policy) for item in containers]
     statuses = [view.status() for view in views]
-    phase = _phase(observed, statuses)
+    phase = _phase(observed, statuses) if observed.evicted is None else "Failed"
     result: Json = {
         "observedGeneration": observed.generation if _is_current(observed) else observed.generation - 1,
         "phase": phase,
@@ -39,6 +39,8 @@ def status(observed: PodObserved, now: float, policy: Policy) -> Json:
         "containerStatuses": statuses,
         "qosClass": qos_class(observed.pod),
     }
+    if observed.evicted is not None:
+        result |= {"reason": "Evicted", "message": observed.evicted.message}
     return result
 
 
@@ -111,7 +113,7 @@ class _View:
     def _waiting(self) -> Json | None:
         """Why it does not start now, if something keeps it; None where nothing does, or where it is over for good."""
         seen, container, pod = self.seen, self.container, self.observed.pod
-        if self.observed.termination is not None:
+        if self.observed.termination is not None or self.observed.evicted is not None:
             return None
         start = next_start(container, seen, pod, self.now, self.policy)
         if start is None:
@@ -155,7 +157,8 @@ class _View:
 
     def _with_next_try(self, over: Json, ended: Exit) -> Json:
         """`Completed` stays `Completed` while it waits to be started again; the message says until when."""
-        if self.observed.termination is not None or ended.code != 0 or ended.message:
+        over_for_good = self.observed.termination is not None or self.observed.evicted is not None
+        if over_for_good or ended.code != 0 or ended.message:
             return over
         start = next_start(self.container, self.seen, self.observed.pod, self.now, self.policy)
         if start is None or start.at <= self.now:

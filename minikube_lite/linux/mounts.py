@@ -286,6 +286,12 @@ def overlay(lower: Sequence[str], upper: str, work: str) -> dict[str, Any]:
     return {"type": "overlay", "source": "overlay", "options": options}
 
 
+def overlay_of_layers(lower: Sequence[str]) -> dict[str, Any]:
+    """Likewise of two layers or more that nobody writes to."""
+    options = ["ro", f"lowerdir={':'.join(_escape(path) for path in reversed(lower))}"]
+    return {"type": "overlay", "source": "overlay", "options": options}
+
+
 def _escape(path: str) -> str:
     return "".join("\\" + letter if letter in "\\,:" else letter for letter in path)
 

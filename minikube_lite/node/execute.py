@@ -89,7 +89,7 @@ class Executor:
         self._boot_id = boot_id
         self._ready_images: dict[tuple[str, str], tuple[str, Image]] = {}
         self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._volumes = VolumeWork(pods, runtime, report, again)
+        self._volumes = VolumeWork(paths, pods, runtime, report, again)
         runtime.on_exit = self.container_exited
         runtime.on_sandbox_lost = self.sandbox_lost
 
@@ -414,7 +414,7 @@ class Executor:
         record = self._pods[key]
         for name in [name for name in self._pulls if name[0] == record.observed.uid]:
             self._pulls[name].cancel()
-        await self._volumes.idle(record.observed.uid)
+        await self._volumes.leave(record.observed.uid)
         await self._runtime.remove_pod(record)
         self._pods.drop(key)
         for name in [name for name in self._ready_images if name[0] == record.observed.uid]:

@@ -71,7 +71,7 @@ class LinuxRuntime:
         self._launcher = launcher
         self._respawn = respawn
         self.seccomp = Seccomp(paths.seccomp_programs, paths.seccomp_profiles)
-        self._volumes = Volumes(paths)
+        self._volumes = Volumes(paths, images)
         self._watched: dict[str, int] = {}
         self._closed = False
         launcher.on_death = self._launcher_died
@@ -440,7 +440,7 @@ class LinuxRuntime:
             left = Cgroup(self._paths.pod_cgroup(uid))
             if left.populated():  # what no record knows of
                 left.kill()
-            self._volumes.tear_down(uid)
+            self._volumes.tear_down(record)
             sandbox.remove_sandbox(str(self._paths.pod_run(uid)), self._paths.pod_cgroup(uid))
             sandbox.remove_tree(str(self._paths.pod_logs(meta.namespace, meta.name, uid)))
             sandbox.remove_tree(str(self._paths.pod_state(uid)))

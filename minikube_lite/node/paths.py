@@ -53,6 +53,10 @@ class Paths:
         """Those of the pod's volumes that are mounted: file systems in memory, images."""
         return self.run / "volumes" / uid
 
+    def empty_dir(self, uid: str, volume: str) -> Path:
+        """An emptyDir of the pod's that lies on disk."""
+        return self.pod_state(uid) / "volumes" / volume
+
     def pod_logs(self, namespace: str, name: str, uid: str) -> Path:
         """As the kubelet lays out /var/log/pods."""
         return self.logs / "pods" / f"{namespace}_{name}_{uid}"

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from minikube_lite.core.model import (
     ContainerObserved,
+    Eviction,
     Exit,
     Failure,
     PodObserved,
@@ -95,6 +96,7 @@ def save(directory: Path, record: PodRecord, *, spec: bool) -> None:
         "sandbox": _plain(observed.sandbox),
         "sandbox_failure": _plain(observed.sandbox_failure),
         "volumes_ready": observed.volumes.ready,
+        "evicted": _plain(observed.evicted),
         "termination": _plain(observed.termination),
         "containers": {name: _plain(container) for name, container in observed.containers.items()},
     }
@@ -118,6 +120,7 @@ def load(directory: Path) -> PodRecord:
             sandbox=_make(SandboxObserved, value["sandbox"]),
             sandbox_failure=_make(Failure, value["sandbox_failure"]),
             volumes=VolumesObserved(ready=value.get("volumes_ready", False)),
+            evicted=_make(Eviction, value.get("evicted")),
             termination=_make(Termination, value["termination"]),
             containers={name: _container(container) for name, container in value["containers"].items()},
         )

@@ -12,12 +12,14 @@ from dataclasses import replace
 
 import structlog
 
-from minikube_lite.core.model import Failure, VolumesObserved
-from minikube_lite.node.clock import boottime
+from minikube_lite.core.model import Eviction, Failure, VolumesObserved
+from minikube_lite.node.clock import boottime, wall
+from minikube_lite.node.paths import Paths
 from minikube_lite.node.pods import Pods
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.reporter import Reporter
 from minikube_lite.node.runtime import Runtime, RuntimeFailure
+from minikube_lite.node.volume_usage import UsageWatch
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +30,10 @@ PATIENCE = 0.2
 class VolumeWork:
     """At most one set-up of a pod's volumes at a time; `again(key)` is called when a long one is done."""
 
-    def __init__(self, pods: Pods, runtime: Runtime, report: Reporter, again: Callable[[str], None]) -> None:
+    def __init__(
+        self, paths: Paths, pods: Pods, runtime: Runtime, report: Reporter, again: Callable[[str], None]
+    ) -> None:
+        self._usage = UsageWatch(paths, self._evict)
         self._pods = pods
         self._runtime = runtime
         self._report = report
@@ -67,6 +72,7 @@ class VolumeWork:
                 self._report.warning(record, error.reason, message)
         else:
             self._change(uid, ready=True, failure=None)
+            self._usage.watch(record)
             for warning in warnings:
                 self._report.warning(record, "FailedMount", warning)
         finally:
@@ -85,11 +91,23 @@ class VolumeWork:
         """The record once something that its volumes show has changed: they are looked at again, without delay."""
         return record.with_(volumes=replace(record.observed.volumes, fresh=False, failure=None))
 
-    async def idle(self, uid: str) -> None:
-        """Wait until nothing is done to the pod's volumes any more."""
+    def _evict(self, uid: str, why: str) -> None:
+        """The pod has written more than it may: it ends here. On record first, or a new node would start it again."""
+        record = self._pods.by_uid(uid)
+        if record is None or record.observed.termination is not None:
+            return
+        log.warning("pod_evicted", pod=record.key, why=why)
+        self._pods.keep(record.with_(evicted=Eviction(why, wall())))
+        self._report.warning(record, "Evicted", why)
+        self._again(record.key)
+
+    async def leave(self, uid: str) -> None:
+        """The pod goes: watch it no more, and wait until nothing is done to its volumes."""
+        self._usage.forget(uid)
         if (task := self._tasks.get(uid)) is not None:
             await asyncio.wait((task,))
 
     async def close(self) -> None:
         """Let what is being done come to its end: a thread cannot be called off."""
+        await self._usage.close()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -2,6 +2,7 @@
 
 <state>/pods/<uid>/volumes/<name>    emptyDir on disk
 <run>/volumes/<uid>/memory/<name>    emptyDir in memory: a tmpfs each
+<run>/volumes/<uid>/image/<name>     the root of an image
 
 Everything is safe to do twice: whatever node comes after a `kill -9` makes what is missing and leaves what is there.
 """
@@ -20,8 +21,9 @@ from minikube_lite.core.expansion import expand_environment
 from minikube_lite.core.oci import CannotRun
 from minikube_lite.core.resources import pod_resources
 from minikube_lite.core.volumes import fs_group, volume_mounts
+from minikube_lite.images.store import ImageError, ImageStore
 from minikube_lite.linux import sandbox, storage
-from minikube_lite.node import host_paths
+from minikube_lite.node import host_paths, image_volumes
 from minikube_lite.node.ownership import give
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.records import PodRecord
@@ -39,8 +41,9 @@ EMPTY_DIR_MODE = 0o777
 class Volumes:
     """Makes, finds and removes them."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, images: ImageStore) -> None:
         self._paths = paths
+        self._images = images
 
     def places(self, pod: Pod, uid: str) -> dict[str, str]:
         """Volume name → where it lies."""
@@ -51,7 +54,9 @@ class Volumes:
             return Path(volume.host_path.path)
         if volume.kind == "emptyDir" and _medium(volume) == "Memory":
             return self._paths.pod_volumes(uid) / "memory" / volume.name
-        return self._paths.pod_state(uid) / "volumes" / volume.name
+        if volume.kind == "image":
+            return self._paths.pod_volumes(uid) / "image" / volume.name
+        return self._paths.empty_dir(uid, volume.name)
 
     def mounts(self, record: PodRecord, container: Container) -> tuple[list[Json], dict[str, str]]:
         """(OCI mounts, OCI annotations) of the container's. Raises CannotRun where one of them cannot be."""
@@ -76,7 +81,7 @@ class Volumes:
         for volume in record.observed.pod.spec.volumes:
             try:
                 self._make(volume, record)
-            except (OSError, host_paths.WrongType) as error:
+            except (OSError, ImageError, host_paths.WrongType) as error:
                 failures.append(f'MountVolume.SetUp failed for volume "{volume.name}" : {_words(error)}')
         return failures
 
@@ -87,19 +92,34 @@ class Volumes:
             "emptyDir": lambda: _empty_dir(place, volume.empty_dir or EmptyDir(), pod),
             "hostPath": lambda: host_paths.prepare(str(place), (volume.host_path and volume.host_path.type) or ""),
         }
+        if volume.kind == "image":
+            self._mount_image(volume, record, place)
+            return
         maker = makers.get(volume.kind)
         if maker is None:
             raise OSError(95, f"{volume.kind} is not supported yet")
         maker()
 
-    def tear_down(self, uid: str) -> None:
+    def _mount_image(self, volume: Volume, record: PodRecord, place: Path) -> None:
+        assert volume.image is not None
+        if storage.is_mounted(str(place)):
+            return
+        image = self._images.resolve(volume.image.reference, Path(record.observed.source).parent)
+        self._images.lease(image_volumes.lease_user(record.observed.uid, volume.name), image)
+        image_volumes.mount_image(place, image)
+
+    def tear_down(self, record: PodRecord) -> None:
         """Unmount what was mounted for the pod. What lies on disk goes with the pod's other files.
 
         Raises OSError (EBUSY) if something that is not ours is mounted below, before any file is removed.
         """
+        uid = record.observed.uid
         if self._paths.pod_volumes(uid).exists():
             storage.unmount_own(str(self._paths.pod_volumes(uid)))
             sandbox.remove_tree(str(self._paths.pod_volumes(uid)))
+        for volume in record.observed.pod.spec.volumes:
+            if volume.image is not None:
+                self._images.release(image_volumes.lease_user(uid, volume.name))
 
 
 def _medium(volume: Volume) -> str:

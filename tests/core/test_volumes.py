@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 
 from minikube_lite.core import hashes
-from minikube_lite.core.model import CreateSandbox, Failure, PullImage, SetUpVolumes, StartContainer, VolumesObserved
+from minikube_lite.core.model import (
+    ContainerObserved,
+    CreateSandbox,
+    Eviction,
+    Failure,
+    KillContainer,
+    PullImage,
+    RemovePod,
+    SetUpVolumes,
+    StartContainer,
+    Stop,
+    VolumesObserved,
+)
 from minikube_lite.core.plan import plan
-from minikube_lite.core.status import status
+from minikube_lite.core.status import columns, status
 from minikube_lite.core.volumes import MOUNT_ROOTS, MissingValue, fs_group, volume_mounts
 from minikube_lite.spec.objects import Pod
 from tests.core import healthy
@@ -110,9 +122,9 @@ def test_the_group_of_the_volumes_is_the_pod_s() -> None:
 # -- when ------------------------------------------------------------------------------------------------------------
 
 
-def actions(of: Pod, **changes: Any) -> tuple[object, ...]:
+def actions(of: Pod, *containers: ContainerObserved, **changes: Any) -> tuple[object, ...]:
     wanted = healthy.wanted()
-    seen = healthy.observed(of, **changes)
+    seen = healthy.observed(of, *containers, **changes)
     return plan(replace(wanted, pod=of), seen, healthy.NOW, healthy.POLICY).actions
 
 
@@ -178,3 +190,34 @@ def test_a_changed_mount_makes_a_new_container_only() -> None:
     assert hashes.sandbox_hash(before) == hashes.sandbox_hash(after)
     one, other = before.spec.containers[0], after.spec.containers[0]
     assert hashes.changed(hashes.container_hash(one, before), hashes.container_hash(other, after))
+
+
+# -- eviction --------------------------------------------------------------------------------------------------------
+
+EVICTED = Eviction("too much", healthy.WALL)
+
+
+def test_an_evicted_pod_is_killed_at_once_and_starts_no_more() -> None:
+    of = pod()
+    (action,) = actions(of, volumes=READY, evicted=EVICTED)
+    assert isinstance(action, KillContainer)
+    dead = healthy.exited(of, 137, stop=Stop(healthy.NOW, healthy.NOW, "the pod is evicted", killed=True))
+    assert actions(of, dead, volumes=READY, evicted=EVICTED) == ()
+
+
+def test_an_evicted_pod_has_failed_and_says_why() -> None:
+    of = pod()
+    dead = healthy.exited(of, 137)
+    told = status(healthy.observed(of, dead, evicted=EVICTED), healthy.NOW, healthy.POLICY)
+    assert (told["phase"], told["reason"], told["message"]) == ("Failed", "Evicted", "too much")
+    assert "terminated" in told["containerStatuses"][0]["state"]
+    assert columns({"spec": {"containers": [{}]}, "status": told, "metadata": {}}, healthy.WALL)[0] == "0/1"
+
+
+def test_an_evicted_pod_goes_with_its_manifest_and_an_edit_makes_a_new_one() -> None:
+    of = pod()
+    dead = healthy.exited(of, 137)
+    seen = healthy.observed(of, dead, evicted=EVICTED)
+    assert RemovePod("Deleted") in plan(None, seen, healthy.NOW, healthy.POLICY).actions
+    edited = replace(healthy.wanted(), pod=pod(terminationGracePeriodSeconds=5))
+    assert RemovePod("Replaced") in plan(edited, seen, healthy.NOW, healthy.POLICY).actions

@@ -107,6 +107,42 @@ def test_the_mode_of_an_empty_dir_can_be_set(yard: Yard) -> None:
     assert yard.exec("web", "stat", "-c", "%a", "/data") == "700\n"
 
 
+def test_more_than_its_size_limit_on_disk_evicts_the_pod(yard: Yard) -> None:
+    greedy = yard.container("dd if=/dev/zero of=/data/big bs=64k count=32; exec sleep infinity", volumeMounts=[mount()])
+    yard.put("web", greedy, yard.container(name="other"), volumes=data(emptyDir={"sizeLimit": "1Mi"}))
+    words = 'Usage of EmptyDir volume "data" exceeds the limit "1Mi".'
+    status = yard.node.wait_phase("web", "Failed")["status"]
+    assert (status["reason"], status["message"]) == ("Evicted", words)
+    assert yard.wait_event("web", "Evicted")["message"] == words
+    for name in ("app", "other"):
+        assert yard.wait_state("web", "terminated", container=name)["exitCode"] == 137
+    uid = yard.uid("web")
+    yard.put("web", yard.container(volumeMounts=[mount()]), volumes=data(emptyDir={"sizeLimit": "1Mi"}))
+    found = yard.node.wait_until(lambda: (pod := yard.node.pod("web")) and pod["metadata"]["uid"] != uid and pod, "new")
+    assert found is not None
+    assert yard.node.wait_phase("web", "Running")["status"].get("reason") is None
+    yard.nothing_is_left_of(uid)
+
+
+def test_an_evicted_pod_stays_so_over_a_restart_of_the_node(fresh: Yard) -> None:
+    greedy = fresh.container(
+        "dd if=/dev/zero of=/data/big bs=64k count=32; exec sleep infinity", volumeMounts=[mount()]
+    )
+    fresh.put("web", greedy, volumes=data(emptyDir={"sizeLimit": "1Mi"}))
+    fresh.node.wait_phase("web", "Failed")
+    fresh.node.stop(9)
+    fresh.node.start()
+    assert fresh.node.wait_phase("web", "Failed")["status"]["reason"] == "Evicted"
+
+
+def test_a_limit_is_watched_again_by_the_next_node(fresh: Yard) -> None:
+    fresh.run("web", fresh.container(volumeMounts=[mount()]), volumes=data(emptyDir={"sizeLimit": "1Mi"}))
+    fresh.node.stop(9)
+    fresh.node.start()
+    fresh.sh("web", "dd if=/dev/zero of=/data/big bs=64k count=32 2>/dev/null")
+    assert fresh.node.wait_phase("web", "Failed")["status"]["reason"] == "Evicted"
+
+
 # -- hostPath --------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +364,32 @@ def test_an_empty_dir_belongs_to_the_fs_group(yard: Yard, medium: str) -> None:
     assert "4321" in yard.exec("web", "id", "-G").split()
     yard.sh("web", "mkdir /data/new; echo x >/data/new/file")
     assert yard.sh("web", "stat -c %g /data/new /data/new/file").split() == ["4321", "4321"]
+
+
+# -- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_a_read_only_volume(yard: Yard) -> None:
+    volumes = data(image={"reference": str(yard.rootfs)})
+    mounts = [mount("/image"), mount("/only", subPath="bin")]
+    yard.run("web", yard.container(volumeMounts=mounts), volumes=volumes)
+    assert yard.exec("web", "ls", "/image/bin") == yard.exec("web", "ls", "/bin")
+    assert yard.exec("web", "ls", "/only") == yard.exec("web", "ls", "/bin")
+    assert {"ro", "noexec"} <= set(mount_flags(yard, "web", "/image"))
+    assert "Read-only file system" in yard.sh("web", "(echo x >/image/file) 2>&1; true")
+    uid = yard.uid("web")
+    yard.remove("web")
+    yard.nothing_is_left_of(uid)
+
+
+def test_an_image_that_is_not_there_keeps_the_pod_waiting(yard: Yard, host: Path) -> None:
+    volumes = data(image={"reference": str(host / "later")})
+    yard.put("web", yard.container(volumeMounts=[mount()]), volumes=volumes)
+    yard.wait_event("web", "FailedMount", f"{host}/later")
+    (host / "later").mkdir()
+    (host / "later" / "file").write_text("x\n")
+    yard.node.wait_phase("web", "Running")
+    assert yard.exec("web", "cat", "/data/file") == "x\n"
 
 
 # -- editing and the end ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from minikube_lite.core.model import (
     ContainerObserved,
+    Eviction,
     Exit,
     Failure,
     PodObserved,
@@ -64,6 +65,7 @@ FULL = PodRecord(
         sandbox=SandboxObserved(True, "v1:1", "v1:2"),
         sandbox_failure=FAILURE,
         volumes=VolumesObserved(ready=True),
+        evicted=Eviction("too much", 4.0),
         containers={"app": CONTAINER},
         termination=Termination(1.0, 31.0, "Replaced", 5.0),
         grace_override=2.0,
