@@ -67,31 +67,36 @@ def container_config(
     uid: str = "",
     node_memory: int = 0,
     seccomp: Mapping[str, Any] | None = None,
+    devices: Sequence[Mapping[str, Any]] = (),
 ) -> Json:
     """The whole of config.json.
 
     `image_config` is the `config` object of the image ({} for none), `namespaces` OCI type → path to join, `mounts`
-    come after the kernel's own and replace those on the same destination, `shm` is the host's path of the pod's shared
-    memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known), `seccomp` what core.seccomp made for
-    `bounding_set`. Raises CannotRun where neither spec nor image has a command.
+    come after the kernel's own and replace those on the same destination, `shm` is the host's path of the pod's
+    shared memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known), `seccomp` what core.seccomp
+    made for `bounding_set`, `devices` those of the machine, for a privileged container. Raises CannotRun where
+    neither spec nor image has a command.
     """
     security = container.security_context or SecurityContext()
+    privileged = bool(security.privileged)
     uts_is_own = not pod.spec.host_network and "uts" not in namespaces
     config: Json = {
         "ociVersion": "1.1.0",
         "process": _process(pod, container, image_config, user, security, node_memory),
         "root": {"path": rootfs, "readonly": bool(security.read_only_root_filesystem)},
-        "mounts": _mounts(mounts, "/dev/shm" if pod.spec.host_ipc else shm),
+        "mounts": _mounts(mounts, "/dev/shm" if pod.spec.host_ipc else shm, privileged),
         "annotations": _annotations(pod, container, uid),
         "linux": {
             "namespaces": _namespaces(pod, namespaces),
             "cgroupsPath": cgroups_path,
-            "resources": {**container_resources(container), "devices": oci_defaults.device_rules()},
-            "maskedPaths": list(oci_defaults.MASKED_PATHS),
-            "readonlyPaths": list(oci_defaults.READONLY_PATHS),
+            "resources": {**container_resources(container), "devices": oci_defaults.device_rules(privileged)},
+            "maskedPaths": [] if privileged else list(oci_defaults.MASKED_PATHS),
+            "readonlyPaths": [] if privileged else list(oci_defaults.READONLY_PATHS),
             "rootfsPropagation": "private",
         },
     }
+    if privileged:
+        config["linux"]["devices"] = [dict(device) for device in devices]
     if seccomp:
         config["linux"]["seccomp"] = seccomp
     if uts_is_own:
@@ -146,9 +151,10 @@ def _process(
     env.update(own)
     uid, gid, more = user
     capabilities = bounding_set(container)
+    groups = list(dict.fromkeys((gid, *more)))  # the first too: else setgid(2) would lose it (CVE-2022-2995 and kin)
     return {
         "terminal": False,  # `tty: true` and `stdin: true` need `attach`: until then the log is the only reader
-        "user": {"uid": uid, "gid": gid, "additionalGids": list(more)},
+        "user": {"uid": uid, "gid": gid, "additionalGids": groups},
         "args": command_line(container, image_config, own),
         "env": [f"{name}={value}" for name, value in env.items()],
         "cwd": container.working_dir or image_config.get("WorkingDir") or "/",
@@ -182,8 +188,8 @@ def bounding_set(container: Container) -> list[str]:
     return known + sorted(chosen - set(known))  # an unknown name is the runtime's to refuse
 
 
-def _mounts(extra: Sequence[Mapping[str, Any]], shm: str | None) -> list[Json]:
-    return in_order([*oci_defaults.mounts(shm), *map(dict, extra)])
+def _mounts(extra: Sequence[Mapping[str, Any]], shm: str | None, privileged: bool) -> list[Json]:
+    return in_order([*oci_defaults.mounts(shm, privileged), *map(dict, extra)])
 
 
 def _namespaces(pod: Pod, paths: Mapping[str, str]) -> list[Json]:

@@ -44,13 +44,15 @@ def _mount(destination: str, type: str, *options: str, source: str = "") -> dict
     return {"destination": destination, "type": type, "source": source or type, "options": list(options)}
 
 
-def mounts(shm: str | None) -> list[dict[str, Any]]:
-    """The file systems of the kernel's; `shm`: the host's path of what is bound on /dev/shm, a tmpfs if None.
+def mounts(shm: str | None, privileged: bool = False) -> list[dict[str, Any]]:
+    """The file systems of the kernel's; `shm`: the host's path of what is bound on /dev/shm, a tmpfs if None. A
+    privileged container may write to /sys and to its cgroup.
 
     `/sys` is a mount of its own even with hostNetwork (it shows the network namespace it is made in): a bind of the
     host's would bring the writable mounts below it along.
     """
     none = ("nosuid", "noexec", "nodev")
+    mode = "rw" if privileged else "ro"
     bound = _mount("/dev/shm", "bind", "rbind", "rprivate", *none, source=shm or "")
     own = _mount("/dev/shm", "tmpfs", *none, "mode=1777", "size=65536k", source="shm")
     return [
@@ -59,14 +61,16 @@ def mounts(shm: str | None) -> list[dict[str, Any]]:
         _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         bound if shm else own,
         _mount("/dev/mqueue", "mqueue", *none),
-        _mount("/sys", "sysfs", *none, "ro"),
-        _mount("/sys/fs/cgroup", "cgroup", *none, "relatime", "ro"),
+        _mount("/sys", "sysfs", *none, mode),
+        _mount("/sys/fs/cgroup", "cgroup", *none, "relatime", mode),
     ]
 
 
-def device_rules() -> list[dict[str, Any]]:
+def device_rules(privileged: bool = False) -> list[dict[str, Any]]:
     """The device cgroup: nothing, but that any node may be made, and null, zero, full, random, urandom, tty, console,
-    the pty multiplexer and its slaves be used."""
+    the pty multiplexer and its slaves be used. A privileged container may use all there are."""
+    if privileged:
+        return [{"allow": True, "access": "rwm"}]
     used = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None)]
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     rules += [{"allow": True, "type": kind, "access": "m"} for kind in "cb"]

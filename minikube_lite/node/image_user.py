@@ -27,8 +27,12 @@ class _Account:
     gid: int
 
 
-def image_user(pod: Pod, container: Container, image: Image) -> tuple[int, int, tuple[int, ...]]:
-    """(uid, gid, further gids). Raises CannotRun where a name is not in the image, or root runs where it must not."""
+def image_user(pod: Pod, container: Container, image: Image, pod_uid: str = "") -> tuple[int, int, tuple[int, ...]]:
+    """(uid, gid, further gids). Raises CannotRun where a name is not in the image, or root runs where it must not.
+
+    A name in the image says nothing to `runAsNonRoot`: the image's own /etc/passwd could make it root (kubelet
+    `verifyRunAsNonRoot`, whose words these are).
+    """
     wanted_uid, wanted_gid, groups = run_as(pod, container)
     try:
         with View(image.layers) as view:
@@ -39,11 +43,15 @@ def image_user(pod: Pod, container: Container, image: Image) -> tuple[int, int, 
         raise CannotRun("CreateContainerError", f"cannot look up the user in the image: {error.strerror}") from error
     if wanted_gid is not None:
         gid = wanted_gid
-    if account.uid == 0 and _must_not_be_root(pod, container):
-        raise CannotRun(
-            "CreateContainerConfigError",
-            f"container has runAsNonRoot and image will run as root (pod: {pod.key}, container: {container.name})",
-        )
+    if _must_not_be_root(pod, container):
+        why = ""
+        if account.uid == 0:
+            why = "image will run as root"
+        elif wanted_uid is None and not _is_number(user.partition(":")[0]):
+            why = f"image has non-numeric user ({user.partition(':')[0]}), cannot verify user is non-root"
+        if why:
+            where = f'"{pod.metadata.name}_{pod.metadata.namespace}({pod_uid})", container: {container.name}'
+            raise CannotRun("CreateContainerConfigError", f"container has runAsNonRoot and {why} (pod: {where})")
     return account.uid, gid, tuple(dict.fromkeys((*groups, *members)))
 
 

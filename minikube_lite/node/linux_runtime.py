@@ -26,6 +26,7 @@ from minikube_lite.linux.mounts import overlay
 from minikube_lite.node import bundles, image_config
 from minikube_lite.node.clock import boottime
 from minikube_lite.node.exec_session import LinuxExecSession, open_exec
+from minikube_lite.node.host_devices import host_devices
 from minikube_lite.node.image_user import image_user
 from minikube_lite.node.log_tail import log_path
 from minikube_lite.node.paths import Paths
@@ -34,8 +35,9 @@ from minikube_lite.node.records import PodRecord
 from minikube_lite.node.runtime import OnExit, Running, RunState, RuntimeFailure
 from minikube_lite.node.seccomp import Filter, Seccomp
 from minikube_lite.node.seccomp_compiler import CannotCompile
+from minikube_lite.node.selinux import refuse_label
 from minikube_lite.node.volumes import Volumes
-from minikube_lite.spec.objects import Container
+from minikube_lite.spec.objects import Container, is_privileged
 
 log = structlog.get_logger(__name__)
 
@@ -224,6 +226,7 @@ class LinuxRuntime:
             cgroup = f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}"
             spec = record.spec(container)
             volumes = await self._image_volumes(spec, image, directory)
+            refuse_label(record.observed.pod, spec)
             rules = await self.seccomp.filter(record.observed.pod, spec, oci.bounding_set(spec))
             config = self._config(record, spec, image, cgroup, rules, volumes)
             log_file = Path(log_path(self._paths, record, container, bundle))
@@ -298,11 +301,12 @@ class LinuxRuntime:
             cgroups_path=cgroup,
             mounts=[*image.mounts, *volumes, *etc_mounts(self._paths.pod_state(uid) / "etc", pod), *mounts],
             shm=None if pod.spec.host_ipc else str(run / "shm"),
-            user=image_user(pod, container, image),
+            user=image_user(pod, container, image, uid),
             rootfs="rootfs",
             uid=uid,
             node_memory=_NODE_MEMORY,
             seccomp=rules.oci,
+            devices=host_devices() if is_privileged(container) else (),
         )
         config["annotations"] |= annotations
         return config

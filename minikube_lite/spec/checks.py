@@ -12,7 +12,7 @@ from minikube_lite.spec import names
 from minikube_lite.spec.cpu import MAX_QUOTA
 from minikube_lite.spec.guess import nearest
 from minikube_lite.spec.quantity import MAX_INT64, Quantity
-from minikube_lite.spec.security_checks import check_security
+from minikube_lite.spec.security_checks import check_security, warn_security
 from minikube_lite.spec.yaml import Path, template_in
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def check_pod(pod: Pod) -> Iterator[Wrong]:
 
 def warn_pod(pod: Pod) -> Iterator[str]:
     """What is allowed and still looks wrong."""
+    yield from warn_security(pod)
     for number, container in enumerate(pod.spec.containers):
         limits = container.resources.limits
         for kind in ("limits", "requests"):

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from minikube_lite.spec.model import Bool, Int, Json, Model
 from minikube_lite.spec.quantity import Quantity
-from minikube_lite.spec.security import SeccompProfile
+from minikube_lite.spec.security import AppArmorProfile, SeccompProfile
 from minikube_lite.spec.view import complete_requests
 from minikube_lite.spec.volumes import VolumeMount
 
@@ -65,7 +65,7 @@ class SecurityContext(Model):
     proc_mount: str | None = None
     se_linux_options: Json = None
     seccomp_profile: SeccompProfile | None = None
-    app_armor_profile: Json = None
+    app_armor_profile: AppArmorProfile | None = None
     windows_options: Json = None
 
 

@@ -177,8 +177,8 @@ _SECURITY_SHARED = (
     _field(
         "appArmorProfile",
         "AppArmorProfile",
-        REFUSED,
-        "the container would run without the confinement it asks for",
+        NOT_YET,
+        "the container runs without an AppArmor profile, as all do here; `Localhost` is refused",
         harmless=({"type": "Unconfined"},),
     ),
     _field("windowsOptions", "WindowsSecurityContextOptions", IGNORED, "this is Linux"),
@@ -209,9 +209,7 @@ _SECURITY_CONTEXT = (
     _field("readOnlyRootFilesystem", "bool"),
     _field("allowPrivilegeEscalation", "bool", note="`false` sets no_new_privs"),
     _field("capabilities", "Capabilities", note="on top of Docker's default set"),
-    _field(
-        "privileged", "bool", REFUSED, "the container would lack the devices and rights it needs", harmless=(False,)
-    ),
+    _field("privileged", "bool", note="every capability and device of the machine, all of /proc and /sys"),
     _field("procMount", "string", one_of=("Default", "Unmasked"), note="`Unmasked` would need user namespaces"),
     *_SECURITY_SHARED,
 )
@@ -224,6 +222,11 @@ _CAPABILITIES = (
 _SECCOMP_PROFILE = (
     _field("type!", "string", one_of=("Localhost", "RuntimeDefault", "Unconfined")),
     _field("localhostProfile", "string", note="for `Localhost`: a file below the node's seccomp directory"),
+)
+
+_APP_ARMOR_PROFILE = (
+    _field("type!", "string", one_of=("Localhost", "RuntimeDefault", "Unconfined")),
+    _field("localhostProfile", "string", note="for `Localhost`, which is refused: no profile is loaded here"),
 )
 
 _SYSCTL = (
@@ -308,6 +311,7 @@ OBJECTS: dict[str, dict[str, Field]] = {
     "ContainerResizePolicy": _index(_RESIZE_POLICY),
     "SecurityContext": _index(_SECURITY_CONTEXT),
     "Capabilities": _index(_CAPABILITIES),
+    "AppArmorProfile": _index(_APP_ARMOR_PROFILE),
     "SeccompProfile": _index(_SECCOMP_PROFILE),
     "Sysctl": _index(_SYSCTL),
 }
@@ -326,6 +330,7 @@ PLACES = {
     "ContainerResizePolicy": "spec.containers[].resizePolicy[]",
     "SecurityContext": "spec.containers[].securityContext",
     "Capabilities": "spec.containers[].securityContext.capabilities",
+    "AppArmorProfile": "spec.containers[].securityContext.appArmorProfile",
     "SeccompProfile": "spec.containers[].securityContext.seccompProfile",
     "Sysctl": "spec.securityContext.sysctls[]",
     **VOLUME_PLACES,

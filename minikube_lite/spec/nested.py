@@ -7,7 +7,6 @@ is a list of T, `{T}` a mapping from names to T. What is done about a field is d
 NESTED = """\
 AWSElasticBlockStoreVolumeSource: volumeID! string, fsType string, partition int, readOnly bool
 Affinity: nodeAffinity NodeAffinity, podAffinity PodAffinity, podAntiAffinity PodAntiAffinity
-AppArmorProfile: type! string, localhostProfile string
 AzureDiskVolumeSource: diskName! string, diskURI! string, cachingMode string, fsType string, kind string, readOnly
     bool
 AzureFileVolumeSource: secretName! string, shareName! string, readOnly bool

@@ -19,7 +19,7 @@ from minikube_lite.spec.container import (
     SecurityContext,
 )
 from minikube_lite.spec.model import Bool, Int, Json, Model, to_json
-from minikube_lite.spec.security import SeccompProfile, Sysctl
+from minikube_lite.spec.security import AppArmorProfile, SeccompProfile, Sysctl
 from minikube_lite.spec.volumes import Volume, VolumeMount
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "SecurityContext",
     "Volume",
     "VolumeMount",
+    "is_privileged",
     "qos_class",
     "run_as",
     "to_json",
@@ -77,7 +78,7 @@ class PodSecurityContext(Model):
     se_linux_options: Json = None
     se_linux_change_policy: str | None = None
     seccomp_profile: SeccompProfile | None = None
-    app_armor_profile: Json = None
+    app_armor_profile: AppArmorProfile | None = None
     windows_options: Json = None
 
 
@@ -162,6 +163,11 @@ def qos_class(pod: Pod) -> QosClass:
     if not totals["requests"] and not totals["limits"]:
         return "BestEffort"
     return "Guaranteed" if guaranteed and totals["requests"] == totals["limits"] else "Burstable"
+
+
+def is_privileged(container: Container) -> bool:
+    """Whether the container has the machine's devices and every right there is."""
+    return container.security_context is not None and bool(container.security_context.privileged)
 
 
 def run_as(pod: Pod, container: Container) -> tuple[int | None, int | None, tuple[int, ...]]:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from minikube_lite.spec.model import Model
 
 
+class AppArmorProfile(Model):
+    """No profile is ever loaded here; see `spec.fields` for what becomes of each type."""
+
+    type: str
+    localhost_profile: str | None = None
+
+
 class SeccompProfile(Model):
     """`localhostProfile`: a file below the node's seccomp directory, for type Localhost and only that."""
 

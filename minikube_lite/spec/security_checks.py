@@ -16,11 +16,15 @@ from minikube_lite.spec.yaml import Path
 if TYPE_CHECKING:
     from minikube_lite.spec.container import Container
     from minikube_lite.spec.objects import Pod, PodSecurityContext, PodSpec
-    from minikube_lite.spec.security import SeccompProfile
+    from minikube_lite.spec.security import AppArmorProfile, SeccompProfile
 
 Wrong = tuple[Path, str, str]
 """(path, message, hint)."""
 
+APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
+"""Annotations of this kind were AppArmor's before there was a field; Kubernetes still heeds them."""
+SECCOMP = ("seccomp.security.alpha.kubernetes.io/pod", "container.seccomp.security.alpha.kubernetes.io/")
+"""These have had no effect since Kubernetes 1.27."""
 MAX_ID = 2**31 - 1
 MAX_SYSCTL = 253
 _SYSCTL = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
@@ -28,12 +32,24 @@ _SYSCTL = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])
 
 def check_security(pod: Pod) -> Iterator[Wrong]:
     """What is wrong with whom the pod and its containers are to run as, and with what they may do."""
+    for key, value in pod.metadata.annotations.items():
+        if key.startswith(APP_ARMOR) and value.startswith("localhost/"):
+            yield ("metadata", "annotations", key), f'Invalid value: "{value}": {_NO_APP_ARMOR}', ""
     if (shared := pod.spec.security_context) is not None:
         yield from _shared(shared, pod.spec, ("spec", "securityContext"))
     for number, container in enumerate(pod.spec.containers):
         path: Path = ("spec", "containers", number)
         yield from _own(container, pod.spec, (*path, "securityContext"))
         yield from _user(pod.spec, container, path)
+
+
+def warn_security(pod: Pod) -> Iterator[str]:
+    """What is allowed and does not do what its writer may think (Kubernetes `pkg/api/pod/warnings.go`)."""
+    for key, value in pod.metadata.annotations.items():
+        if key.startswith(SECCOMP):
+            yield f'metadata.annotations[{key}]: non-functional; use the "seccompProfile" field instead'
+        elif key.startswith(APP_ARMOR) and value != "unconfined":
+            yield f"metadata.annotations[{key}] is not supported yet: the container runs without an AppArmor profile"
 
 
 def _shared(context: PodSecurityContext, spec: PodSpec, path: Path) -> Iterator[Wrong]:
@@ -43,6 +59,7 @@ def _shared(context: PodSecurityContext, spec: PodSpec, path: Path) -> Iterator[
     for number, group in enumerate(context.supplemental_groups):
         yield from _id((*path, "supplementalGroups", number), group)
     yield from _seccomp(context.seccomp_profile, (*path, "seccompProfile"))
+    yield from _app_armor(context.app_armor_profile, (*path, "appArmorProfile"))
     seen = set()
     for number, sysctl in enumerate(context.sysctls):
         here = (*path, "sysctls", number)
@@ -75,6 +92,7 @@ def _own(container: Container, spec: PodSpec, path: Path) -> Iterator[Wrong]:
     yield from _id((*path, "runAsUser"), context.run_as_user)
     yield from _id((*path, "runAsGroup"), context.run_as_group)
     yield from _seccomp(context.seccomp_profile, (*path, "seccompProfile"))
+    yield from _app_armor(context.app_armor_profile, (*path, "appArmorProfile"))
     if context.proc_mount == "Unmasked" and spec.host_users is not False:
         message = 'Invalid value: "Unmasked": `hostUsers` must be false to use `Unmasked`'
         yield (
@@ -122,6 +140,19 @@ def _seccomp(profile: SeccompProfile | None, path: Path) -> Iterator[Wrong]:
         yield here, f"Invalid value: \"{file}\": must not contain '..'", ""
     elif "\0" in file:
         yield here, "Invalid value: holds a NUL character, which no path can", ""
+
+
+_NO_APP_ARMOR = "no AppArmor profile is loaded here: the container would run without the confinement it asks for"
+
+
+def _app_armor(profile: AppArmorProfile | None, path: Path) -> Iterator[Wrong]:
+    if profile is None:
+        return
+    if profile.type == "Localhost":
+        yield (*path, "type"), f'Invalid value: "Localhost": {_NO_APP_ARMOR}', "seccompProfile and capabilities work"
+    elif (file := profile.localhost_profile) is not None:
+        words = f'Invalid value: "{file}": can only be set when AppArmor type is Localhost'
+        yield (*path, "localhostProfile"), words, ""
 
 
 def _user(spec: PodSpec, container: Container, path: Path) -> Iterator[Wrong]:

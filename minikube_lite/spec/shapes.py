@@ -117,7 +117,7 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "se_linux_options": ("seLinuxOptions", "any", None),
         "se_linux_change_policy": ("seLinuxChangePolicy", "any", None),
         "seccomp_profile": ("seccompProfile", "SeccompProfile", None),
-        "app_armor_profile": ("appArmorProfile", "any", None),
+        "app_armor_profile": ("appArmorProfile", "AppArmorProfile", None),
         "windows_options": ("windowsOptions", "any", None),
     },
     "ResourceRequirements": {
@@ -160,7 +160,7 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "proc_mount": ("procMount", "any", None),
         "se_linux_options": ("seLinuxOptions", "any", None),
         "seccomp_profile": ("seccompProfile", "SeccompProfile", None),
-        "app_armor_profile": ("appArmorProfile", "any", None),
+        "app_armor_profile": ("appArmorProfile", "AppArmorProfile", None),
         "windows_options": ("windowsOptions", "any", None),
     },
     "VolumeMount": {
@@ -178,6 +178,10 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "value": ("value", "any", None),
     },
     "SeccompProfile": {
+        "type": ("type", "any", None),
+        "localhost_profile": ("localhostProfile", "any", None),
+    },
+    "AppArmorProfile": {
         "type": ("type", "any", None),
         "localhost_profile": ("localhostProfile", "any", None),
     },

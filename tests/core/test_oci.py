@@ -22,6 +22,7 @@ def config(
     mounts: tuple[dict[str, Any], ...] = (),
     shm: str | None = "/run/shm",
     node_memory: int = 0,
+    devices: tuple[dict[str, Any], ...] = (),
     **spec: Any,
 ) -> dict[str, Any]:
     whole = pod(container(**(fields or {})), **spec)
@@ -37,6 +38,7 @@ def config(
         rootfs="rootfs",
         uid=UID,
         node_memory=node_memory,
+        devices=devices,
     )
 
 
@@ -139,7 +141,7 @@ def test_the_working_directory_is_the_spec_s_or_the_image_s_or_the_root(
 
 
 def test_the_user_is_as_given() -> None:
-    assert config()["process"]["user"] == {"uid": 1000, "gid": 100, "additionalGids": [4, 27]}
+    assert config()["process"]["user"] == {"uid": 1000, "gid": 100, "additionalGids": [100, 4, 27]}
 
 
 def capabilities(add: tuple[str, ...] = (), drop: tuple[str, ...] = ()) -> list[str]:
@@ -391,3 +393,28 @@ def test_a_pod_has_no_limit_where_one_of_its_containers_has_none() -> None:
     both = pod(container("a", resources=limited), container("b", resources={"limits": {"cpu": "1"}}))
     assert oci.pod_resources(both)["cpu"]["quota"] == 115_000
     assert oci.pod_resources(both)["memory"] == {"limit": -1, "swap": -1}
+
+
+# -- privileged ------------------------------------------------------------------------------------------------------
+
+KVM = {"path": "/dev/kvm", "type": "c", "major": 10, "minor": 232, "fileMode": 0o660, "uid": 0, "gid": 0}
+
+
+def test_a_privileged_container_has_everything() -> None:
+    context = {"privileged": True, "capabilities": {"drop": ["ALL"]}}
+    whole = config({"securityContext": context}, devices=(KVM,))
+    assert whole["process"]["capabilities"]["bounding"] == list(oci_defaults.ALL_CAPABILITIES)
+    assert whole["linux"]["devices"] == [KVM]
+    assert whole["linux"]["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
+    assert whole["linux"]["maskedPaths"] == whole["linux"]["readonlyPaths"] == []
+    modes = {mount["destination"]: mount["options"] for mount in whole["mounts"]}
+    assert "rw" in modes["/sys"]
+    assert "rw" in modes["/sys/fs/cgroup"]
+
+
+@pytest.mark.parametrize("context", [{}, {"privileged": False}])
+def test_others_have_no_device_of_the_machine(context: dict[str, Any]) -> None:
+    whole = config({"securityContext": context}, devices=(KVM,))
+    assert "devices" not in whole["linux"]
+    assert whole["linux"]["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
+    assert "/proc/kcore" in whole["linux"]["maskedPaths"]

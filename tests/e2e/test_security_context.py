@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +242,167 @@ def test_an_unsafe_sysctl_is_forbidden(yard: Yard, name: str, hint: str) -> None
     assert event["message"] == f'forbidden sysctl: "{name}" not allowlisted ({hint})'
     assert yard.wait_state("web", "waiting", "SysctlForbidden")["message"] == event["message"]
     assert Path(f"/proc/sys/{name.replace('.', '/')}").read_text() == before
+
+
+# -- who it is -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def peopled(tmp_path_factory: pytest.TempPathFactory, rootfs: Path) -> Path:
+    """The busybox root with accounts in it: app (1000:1001), a member of log (4) and adm (27)."""
+    root = tmp_path_factory.mktemp("peopled")
+    shutil.copytree(rootfs, root, symlinks=True, dirs_exist_ok=True)
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/srv:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\nlog:x:4:app\nadm:x:27:x,app\napps:x:1001:\n")
+    return root
+
+
+WHO = [
+    # (pod's securityContext, container's, Uid, Gid, Groups)
+    ({}, {}, "0", "0", "0"),
+    ({"runAsUser": 77}, {}, "77", "0", "0"),
+    ({"runAsUser": 1000}, {}, "1000", "1001", "4 27 1001"),
+    ({"runAsUser": 1000, "runAsGroup": 5}, {}, "1000", "5", "4 5 27"),
+    ({"runAsUser": 77, "runAsGroup": 5}, {"runAsUser": 1000}, "1000", "5", "4 5 27"),
+    ({"runAsUser": 1000}, {"runAsUser": 77, "runAsGroup": 8}, "77", "8", "8"),
+    ({"runAsUser": 77, "supplementalGroups": [9, 8], "fsGroup": 10}, {}, "77", "0", "0 8 9 10"),
+    (
+        {"runAsUser": 1000, "supplementalGroups": [9], "supplementalGroupsPolicy": "Merge"},
+        {},
+        "1000",
+        "1001",
+        "4 9 27 1001",
+    ),
+    (
+        {"runAsUser": 1000, "supplementalGroups": [9], "supplementalGroupsPolicy": "Strict"},
+        {},
+        "1000",
+        "1001",
+        "9 1001",
+    ),
+    ({"runAsNonRoot": True, "runAsUser": 1000}, {}, "1000", "1001", "4 27 1001"),
+]
+
+
+@pytest.mark.parametrize(("shared", "own", "uid", "gid", "groups"), WHO)
+def test_whom_it_runs_as(yard: Yard, peopled: Path, shared: Json, own: Json, uid: str, gid: str, groups: str) -> None:
+    container = yard.container(securityContext=own) | {"image": str(peopled)}
+    yard.run("web", container, securityContext=shared)
+    seen = status(yard, "web")
+    assert seen["Uid"] == " ".join([uid] * 4)
+    assert seen["Gid"] == " ".join([gid] * 4)
+    assert seen["Groups"] == groups
+    if uid != "0":
+        assert {seen[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+        assert seen["CapBnd"] == "00000000a80425fb"
+
+
+@pytest.mark.parametrize(("shared", "own"), [({"runAsNonRoot": True}, {}), ({}, {"runAsNonRoot": True})])
+def test_root_does_not_run_where_it_must_not(yard: Yard, shared: Json, own: Json) -> None:
+    yard.put("web", yard.container(securityContext=own), securityContext=shared)
+    state = yard.wait_state("web", "waiting", "CreateContainerConfigError")
+    where = f'(pod: "web_default({yard.uid("web")})", container: app)'
+    assert state["message"] == f"container has runAsNonRoot and image will run as root {where}"
+    assert yard.status("web")["restartCount"] == 0
+
+
+# -- what it may do --------------------------------------------------------------------------------------------------
+
+NET_ADMIN, SYS_TIME, KILL = 1 << 12, 1 << 25, 1 << 5
+DEFAULT = 0xA80425FB
+CAPABILITIES = [
+    ({}, DEFAULT),
+    ({"add": ["NET_ADMIN"]}, DEFAULT | NET_ADMIN),
+    ({"add": ["cap_net_admin", "Sys_Time"]}, DEFAULT | NET_ADMIN | SYS_TIME),
+    ({"drop": ["KILL"]}, DEFAULT & ~KILL),
+    ({"drop": ["all"]}, 0),
+    ({"drop": ["ALL"], "add": ["KILL"]}, KILL),
+    ({"add": ["ALL"], "drop": ["NET_ADMIN"]}, None),
+]
+
+
+def own_capabilities() -> int:
+    """What there is to hand on: what this process has itself."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("CapPrm:")).split()[1], 16)
+
+
+@pytest.mark.parametrize(("capabilities", "expected"), CAPABILITIES)
+def test_capabilities(yard: Yard, capabilities: Json, expected: int | None) -> None:
+    yard.run("web", yard.container(securityContext={"capabilities": capabilities}))
+    seen = status(yard, "web")
+    wanted = own_capabilities() & (~NET_ADMIN if expected is None else expected)
+    assert {kind: int(seen[kind], 16) for kind in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")} == {
+        **dict.fromkeys(("CapPrm", "CapEff", "CapBnd"), wanted),
+        **dict.fromkeys(("CapInh", "CapAmb"), 0),
+    }
+
+
+def test_privilege_escalation_can_be_ruled_out(yard: Yard) -> None:
+    yard.run(
+        "web",
+        yard.container(securityContext={"allowPrivilegeEscalation": False}),
+        yard.container(name="may", securityContext={"allowPrivilegeEscalation": True}),
+        yard.container(name="silent"),
+    )
+    assert [status(yard, "web", name)["NoNewPrivs"] for name in ("app", "may", "silent")] == ["1", "0", "0"]
+
+
+def test_no_new_privs_keeps_a_setuid_program_from_becoming_root(yard: Yard, peopled: Path) -> None:
+    shutil.copy2(peopled / "bin/busybox", peopled / "bin/setuid-cat")
+    (peopled / "bin/setuid-cat").chmod(0o4755)
+    context = {"runAsUser": 1000}
+    yard.run(
+        "web",
+        yard.container(securityContext=context | {"allowPrivilegeEscalation": False}) | {"image": str(peopled)},
+        yard.container(name="may", securityContext=context) | {"image": str(peopled)},
+    )
+    # busybox lets go of the right itself, but for applets that need it: `su` without a terminal says who it is first.
+    ask = "(exec -a su /bin/setuid-cat -c id) 2>&1 </dev/null; true"
+    assert "must be suid" in yard.sh("web", ask)
+    assert "must be suid" not in yard.sh("web", ask, container="may")
+
+
+def test_a_read_only_root_is_read_only_but_for_what_is_mounted(yard: Yard) -> None:
+    yard.run("web", yard.container(securityContext={"readOnlyRootFilesystem": True}))
+    assert "Read-only file system" in yard.sh("web", "touch /tmp/a 2>&1; true")
+    assert yard.sh("web", "touch /dev/shm/a && echo made") == "made\n"
+
+
+# -- privileged ------------------------------------------------------------------------------------------------------
+
+
+def test_a_privileged_container_has_every_right_and_sees_everything(yard: Yard) -> None:
+    yard.run(
+        "web",
+        yard.container(securityContext={"privileged": True}),
+        yard.container(name="plain"),
+    )
+    seen = status(yard, "web")
+    assert {int(seen[kind], 16) for kind in ("CapPrm", "CapEff", "CapBnd")} == {own_capabilities()}
+    assert seen["Seccomp"] == DISABLED
+    assert yard.sh("web", 'mkdir /tmp/m && mount -t tmpfs none /tmp/m && grep -c " /tmp/m " /proc/mounts') == "1\n"
+    options = yard.sh("web", "grep ' /sys sysfs ' /proc/mounts").split()[3]
+    assert options.split(",")[0] == "rw"
+    assert yard.sh("web", "grep -c '^proc /proc/' /proc/mounts; true") == "0\n", "nothing of /proc is read-only"
+    assert int(yard.sh("web", "wc -l </proc/timer_list")) > 0
+    assert yard.sh("web", "wc -l </proc/timer_list", container="plain").strip() == "0"
+
+
+def test_a_privileged_container_has_the_machine_s_devices_and_may_use_them(yard: Yard) -> None:
+    yard.run("web", yard.container(securityContext={"privileged": True}), yard.container(name="plain"))
+    own = {
+        f"{path.relative_to('/dev')} {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+        for path in Path("/dev").iterdir()
+        for found in [path.lstat()]
+        if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
+    }
+    script = "cd /dev; for n in *; do test -L $n || test -d $n || echo $n $(stat -c %t:%T $n); done"
+    listed = [line.split() for line in yard.sh("web", script).splitlines()]
+    inside = {f"{name} {':'.join(str(int(part, 16)) for part in device.split(':'))}" for name, device in listed}
+    own -= {item for item in own if item.split()[0] in ("console", "ptmx")}
+    assert own <= inside
+    assert yard.sh("web", "head -c 0 /dev/kmsg && echo opened") == "opened\n"
+    plain = yard.sh("web", "mknod /tmp/kmsg c 1 11; head -c 0 /tmp/kmsg 2>&1; true", container="plain")
+    assert "Operation not permitted" in plain
+    assert yard.events("web") == [event for event in yard.events("web") if event["reason"] != "NotEnforced"]

@@ -102,4 +102,17 @@ def test_root_does_not_run_where_it_must_not(layers: tuple[Path, ...], user: str
     with pytest.raises(CannotRun) as caught:
         who(layers, user, runAsNonRoot=True)
     assert caught.value.reason == "CreateContainerConfigError"
-    assert who(layers, "app", runAsNonRoot=True)[0] == 1000
+    assert "container has runAsNonRoot and image will run as root (pod: " in caught.value.message
+    assert who(layers, "1000", runAsNonRoot=True)[0] == 1000
+
+
+def test_a_name_in_the_image_does_not_prove_that_it_is_not_root(layers: tuple[Path, ...]) -> None:
+    with pytest.raises(CannotRun) as caught:
+        who(layers, "app:log", runAsNonRoot=True)
+    assert caught.value.reason == "CreateContainerConfigError"
+    assert caught.value.message == (
+        "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root "
+        '(pod: "web_default()", container: app)'
+    )
+    assert who(layers, "app", {"runAsUser": 1000}, runAsNonRoot=True)[0] == 1000
+    assert who(layers, "app", {"runAsNonRoot": False}, runAsNonRoot=True)[0] == 1000

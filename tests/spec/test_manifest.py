@@ -443,15 +443,6 @@ WRONG = [
         "",
     ),
     ("env:", "restartPolicy: Never\n      env:", 12, 7, "spec.containers[0].restartPolicy", "not supported yet", ""),
-    (
-        "env:",
-        "securityContext: {privileged: true}\n      env:",
-        12,
-        25,
-        "spec.containers[0].securityContext.privileged",
-        "not supported yet",
-        "",
-    ),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from minikube_lite.spec.manifest import Document, read_manifest
@@ -52,6 +54,27 @@ OWN = [
         "capabilities.add[0]",
         'Invalid value: "": unknown capability',
         "capabilities(7) lists them",
+    ),
+    (
+        "{allowPrivilegeEscalation: false, privileged: true}",
+        49,
+        "allowPrivilegeEscalation",
+        "Invalid value: false: cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+        "",
+    ),
+    (
+        "{appArmorProfile: {type: Localhost, localhostProfile: a}}",
+        47,
+        "appArmorProfile.type",
+        'Invalid value: "Localhost": no AppArmor profile is loaded here',
+        "seccompProfile and capabilities work",
+    ),
+    (
+        "{appArmorProfile: {type: Unconfined, localhostProfile: a}}",
+        77,
+        "appArmorProfile.localhostProfile",
+        'Invalid value: "a": can only be set when AppArmor type is Localhost',
+        "",
     ),
     (
         "{allowPrivilegeEscalation: false, capabilities: {add: [CAP_SYS_ADMIN]}}",
@@ -175,6 +198,37 @@ def test_a_sysctl_of_a_namespace_that_is_the_machine_s_own(host: str, name: str)
     assert read(f"{{sysctls: [{{name: {name}, value: '1'}}]}}").pod is not None
 
 
+def test_annotations_that_were_apparmor_s_and_seccomp_s() -> None:
+    text = POD % ("{}", "{}")
+    keys = {
+        "container.apparmor.security.beta.kubernetes.io/app": "runtime/default",
+        "seccomp.security.alpha.kubernetes.io/pod": "runtime/default",
+    }
+    noted = text.replace("{name: web}", "{name: web, annotations: " + json.dumps(keys) + "}")
+    (document,) = read_manifest(noted.encode(), "pod.yaml").documents
+    assert [warning.partition("]")[2] for warning in document.warnings] == [
+        " is not supported yet: the container runs without an AppArmor profile",
+        ': non-functional; use the "seccompProfile" field instead',
+    ]
+    (document,) = read_manifest(noted.replace("runtime/default", "localhost/own").encode(), "pod.yaml").documents
+    (problem,) = document.problems
+    assert problem.field == "metadata.annotations[container.apparmor.security.beta.kubernetes.io/app]"
+    assert problem.message.startswith('Invalid value: "localhost/own": no AppArmor profile is loaded here')
+
+
+@pytest.mark.parametrize(
+    ("own", "warned"),
+    [
+        ("{appArmorProfile: {type: RuntimeDefault}}", "appArmorProfile"),
+        ("{seLinuxOptions: {level: s0}}", "seLinuxOptions"),
+    ],
+)
+def test_what_is_lost_without_harm_is_warned_of(own: str, warned: str) -> None:
+    document = read(own=own)
+    (warning,) = document.warnings
+    assert warning.startswith(f"spec.containers[0].securityContext.{warned} is not supported yet: ")
+
+
 @pytest.mark.parametrize(
     "own",
     [
@@ -183,6 +237,8 @@ def test_a_sysctl_of_a_namespace_that_is_the_machine_s_own(host: str, name: str)
         "{seccompProfile: {type: RuntimeDefault}}",
         "{seccompProfile: {type: Localhost, localhostProfile: profiles/a..b.json}}",
         "{procMount: Default}",
+        "{privileged: true, allowPrivilegeEscalation: true}",
+        "{appArmorProfile: {type: Unconfined}}",
     ],
 )
 def test_what_kubernetes_takes_is_taken_in_silence(own: str) -> None:
