@@ -3,81 +3,15 @@
 # Everything it starts is its own (a node with a temporary --root) and is gone at the end, also after Ctrl-C.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$checkout/examples/own-node.sh"
 
 need_root examples/tour.sh
 make_venv
 
-work=$(mktemp -d /tmp/minikube-lite-tour.XXXXXX)
-cd "$work"
-mkdir manifests root
-ln -s "$checkout/examples" examples
-export MINIKUBE_LITE_ROOT=$work/root PATH="$venv/bin:$PATH"
-node=
-
-# -- cleaning up ----------------------------------------------------------------------------------------------------
-
-cgroup=$(python -P -c 'import sys; from minikube_lite.node.paths import Paths; print(Paths(sys.argv[1]).cgroup)' "$MINIKUBE_LITE_ROOT")
-
-cgroups_left() { find $(awk '$0 ~ / - cgroup2? / {print $5}' /proc/self/mountinfo) -maxdepth 1 -name "${cgroup#/}"; }
-mounts_left() { awk -v work="$work/" 'index($5, work) == 1 {print $5}' /proc/self/mountinfo; }
-processes_left() { cgroups_left | while read -r each; do find "$each" -name cgroup.procs -exec cat {} +; done | sort -un; }
-
-clean_up() {
-    local status=$?
-    trap '' INT TERM
-    trap - EXIT
-    [ $status = 0 ] || printf '\nthe tour stops here (exit code %s), cleaning up\n' $status >&2
-    if [ -n "$node" ] && kill -0 "$node" 2>/dev/null; then
-        rm -f "$work"/manifests/*
-        for _ in $(seq 100); do
-            [ -n "$(minikube-lite get pods -A -o name 2>/dev/null)" ] || break
-            sleep 0.1
-        done
-        kill -TERM "$node" 2>/dev/null || true
-        wait "$node" 2>/dev/null || true
-    fi
-    # Whatever the node did not manage; nothing, if all is well.
-    for pid in $(processes_left); do kill -KILL "$pid" 2>/dev/null || true; done
-    mounts_left | sort -r | while read -r each; do umount -l "$each" || true; done
-    cgroups_left | while read -r each; do find "$each" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
-    if [ $status != 0 ] && [ -s "$work/node.log" ]; then
-        printf 'the last lines of the node'\''s log:\n' >&2
-        tail -n 20 "$work/node.log" >&2
-    fi
-    if [ -z "$(mounts_left)" ]; then rm -rf --one-file-system "$work"; fi
-    exit $status
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# -- the session ----------------------------------------------------------------------------------------------------
-
-title() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
-[ -t 1 ] || title() { printf '\n# %s\n' "$*"; }
-
-# run COMMAND LINE: shown as typed, then done.
-run() {
-    printf '$ %s\n' "$1"
-    bash -o pipefail -c "$1"
-}
-
-# until_true COMMAND LINE: a fact that takes a moment; 15 seconds at most.
-until_true() {
-    for _ in $(seq 300); do
-        if bash -c "$1" >/dev/null 2>&1; then return 0; fi
-        sleep 0.05
-    done
-    printf 'waited 15 s in vain for: %s\n' "$1" >&2
-    return 1
-}
+own_place tour
 
 title "The node: it watches a directory, and the directory is all there is to it."
-printf '$ sudo minikube-lite run manifests/ &\n'
-minikube-lite run manifests/ >node.log 2>&1 &
-node=$!
-until_true "minikube-lite get pods || ! kill -0 $node"
-kill -0 "$node" || exit 1
+start_node
 
 title "A pod is a file. Drop it in, and it runs."
 run "cat examples/hello.yaml"
@@ -91,6 +25,15 @@ title "It is a container: a host name, processes, and files of its own."
 run "minikube-lite exec hello -- hostname"
 run "minikube-lite exec hello -- ps -o pid,args"
 run "minikube-lite exec hello -- ls /"
+
+title "An image: a directory and a few flags make one. The pod says no command; the image does."
+run "mkdir tools && cp -L --parents \$(ldd /bin/{bash,ls,sleep} | grep -o '/[^ :]*' | sort -u) tools/"
+run "minikube-lite image build-from-dir tools tools:1 --user 1000 --workdir /srv --entrypoint '/bin/bash -c' \\
+    --cmd '[\"echo user \$UID in \$PWD sees \$(ls /); exec sleep infinity\"]'"
+run "minikube-lite image list"
+run "cat examples/image.yaml"
+run "minikube-lite apply -f examples/image.yaml --wait"
+run "minikube-lite logs image"
 
 title "A CPU limit. This loop would take a whole CPU; it may have 200m, a fifth of one."
 run "minikube-lite apply -f examples/cpu-limit.yaml --wait"
@@ -125,9 +68,4 @@ title "Remove the files: processes, mounts and cgroups go with them."
 run "rm manifests/*.yaml"
 until_true "[ -z \"\$(minikube-lite get pods -A -o name)\" ]"
 run "minikube-lite get pods"
-kill -TERM "$node"
-wait "$node" || { printf 'the node ended with exit code %s\n' $? >&2 && exit 1; }
-node=
-printf 'processes left: %s, mounts left: %s, cgroups left: %s\n' \
-    "$(processes_left | wc -l)" "$(mounts_left | wc -l)" "$(cgroups_left | wc -l)"
-[ -z "$(processes_left)$(mounts_left)$(cgroups_left)" ] || exit 1
+stop_node

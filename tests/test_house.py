@@ -78,7 +78,8 @@ def test_an_example_is_valid_without_a_warning(example: Path) -> None:
 def test_a_script_is_bash_and_ends_at_the_first_error(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
     text = script.read_text()
-    is_sourced, only_calls, runs_inside = script.name == "setup.sh", "exec " in text, script.name == "cpu-share.sh"
+    is_sourced = script.name in ("setup.sh", "own-node.sh")
+    only_calls, runs_inside = "exec " in text, script.name == "cpu-share.sh"
     assert "set -euo pipefail" in text or is_sourced or only_calls or runs_inside
 
 
@@ -99,7 +100,7 @@ def test_every_link_between_the_docs_leads_somewhere() -> None:
 
 def test_the_commands_of_the_readme_are_there() -> None:
     scripts = re.findall(r"\bbash (\S+\.sh)", (HOUSE / "README.md").read_text())
-    assert {"examples/tour.sh", "tests/run.sh"} <= set(scripts)
+    assert {"examples/tour.sh", "examples/real-server.sh", "tests/run.sh"} <= set(scripts)
     assert [script for script in scripts if not (HOUSE / script).is_file()] == []
 
 
@@ -124,6 +125,7 @@ def test_the_tour_of_the_readme_shows_the_main_job_and_leaves_nothing(tmp_path: 
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
     assert "hello from hello" in output
+    assert re.search(r"^user 1000 in /srv sees .*\bbin\b.*\blib", output, re.MULTILINE), output
     assert re.search(r"^cpu-limit +1/1 +Running +0 ", output, re.MULTILINE), output
     assert "processes left: 0, mounts left: 0, cgroups left: 0" in output
     shares = [int(share) for share in re.findall(r": (\d+)m$", output, re.MULTILINE)]
@@ -156,8 +158,8 @@ def test_the_tour_cleans_up_when_it_is_interrupted(tmp_path: Path, number: signa
 
 
 @pytest.mark.root
-def test_without_root_both_commands_say_so_and_what_to_type(tmp_path: Path) -> None:
-    for script in ("examples/tour.sh", "tests/run.sh"):
+def test_without_root_the_commands_say_so_and_what_to_type(tmp_path: Path) -> None:
+    for script in ("examples/tour.sh", "examples/real-server.sh", "tests/run.sh"):
         done = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", HOUSE / script],
             cwd="/",
