@@ -43,7 +43,9 @@ def next_start_at(failures_before: int, ended: Exit, policy: Policy) -> float:
 
 
 def image_delay(failure: Failure, policy: Policy) -> float:
-    """Seconds between a failed pull and the next."""
+    """Seconds between a failed pull and the next. To look whether an image came by hand costs nothing: no doubling."""
+    if failure.reason == "ErrImageNeverPull":
+        return policy.image_backoff_initial
     return doubling(failure.count, policy.image_backoff_initial, policy.image_backoff_max)
 
 

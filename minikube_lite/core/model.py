@@ -25,6 +25,8 @@ class Policy:
     image_backoff_initial: float = 10.0
     image_backoff_max: float = 300.0
     """Between two tries to bring an image in (the kubelet's numbers)."""
+    parallel_pulls: int = 3
+    """How many images are brought in at once (the kubelet's maxParallelImagePulls; 1 is its serializeImagePulls)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,8 @@ def _container(container: Container, pod: Pod, observed: PodObserved, now: float
     if start is None:
         return NOTHING
     if not _image_ready(container, seen):
+        if seen.state == "exited" and seen.image_reference == container.image and start.at > now:
+            return Plan((), start.at)  # it ran on that image: the registry is asked when it is to start, not before
         return _pull(container, seen, now, policy)
     if not _sandbox_ready(observed) or not _volumes_ready(pod, observed):
         return NOTHING
@@ -263,8 +265,8 @@ def _image_ready(container: Container, seen: ContainerObserved) -> bool:
 
 
 def _pull(container: Container, seen: ContainerObserved, now: float, policy: Policy) -> Plan:
-    """One pull at a time; a failure of another reference says nothing about this one."""
-    if seen.image == "pulling":
+    """What goes on, or failed, for another reference says nothing about this one."""
+    if seen.image == "pulling" and seen.image_reference == container.image:
         return NOTHING
     if seen.image_failure is not None and seen.image_reference == container.image:
         at = backoff.due(seen.image_failure.at, backoff.image_delay(seen.image_failure, policy), now)

@@ -28,6 +28,13 @@ def pull_policy(container: Container) -> PullPolicy:
     return "Always" if tag in ("", "latest") and not digest else "IfNotPresent"
 
 
+def asks_anew(container: Container) -> bool:
+    """Whether every start of the container, not only its first, looks for the image again: an image by name, Always."""
+    image = container.image
+    by_name = image != "host" and not image.startswith(("/", "./", "../")) and image not in (".", "..")
+    return by_name and pull_policy(container) == "Always"
+
+
 def pull_step(container: Container, presence: Presence) -> Step:
     """What to do for an image by name. (`host` and paths are files of this machine: no policy concerns them.)
 

@@ -141,8 +141,7 @@ class _View:
         """The first failure is told as it is; from the second on the word is that of the wait."""
         if failure.reason != "ErrImagePull" or failure.count == 1:
             return _waiting(failure.reason, failure.message)
-        delay = go_duration(backoff.image_delay(failure, self.policy))
-        message = f'back-off {delay} pulling image "{reference}": {failure.reason}: {failure.message}'
+        message = f'Back-off pulling image "{reference}": {failure.reason}: {failure.message}'
         return _waiting("ImagePullBackOff", message)
 
     def _terminated(self, ended: Exit, count: int) -> Json:

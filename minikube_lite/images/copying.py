@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -149,4 +150,4 @@ def _expect_room(blobs: BlobStore, needed: int) -> None:
         raise unavailable(
             f"cannot store it in `{blobs.root}`: its layers have {needed >> 20} MiB, "
             f"the disk has {max(0, room) >> 20} MiB free for it"
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

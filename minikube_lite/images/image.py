@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,15 @@ class ImageError(Exception):
 def unavailable(message: str) -> ImageError:
     """The reference is well formed, but what it names cannot be used."""
     return ImageError("ErrImagePull", message)
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether it was for want of room on the disk that an image could not be had."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 class NotPresent(ImageError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,10 @@ class StoredImage:
     """Bytes on the disk: its blobs, and its layers unpacked."""
     shared: int
     """Bytes of `size` that another image has too; the others go when it is removed."""
+    parts: Mapping[str, int]
+    """What `size` is the sum of: each blob and each unpacked layer, by a name that is its own in the store."""
+    by_hand: bool
+    """One of its names was given by a person: no registry has to know it."""
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -158,6 +162,8 @@ class Inventory:
             used=used,
             size=sum(parts.values()),
             shared=sum(size for part, size in parts.items() if users[part] > 1),
+            parts=parts,
+            by_hand=any(one.by_hand for one in named),
         )
 
     def _parts(self, digest: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from minikube_lite.images import records
+from minikube_lite.images import records, reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,19 @@ class Named:
     """Seconds since 1970, when the name was given; for display."""
     serial: str = ""
     """Another each time the name is given."""
+    by_hand: bool = False
+    """Loaded, built or tagged by a person: no registry has to know it."""
+
+    @property
+    def repository(self) -> str:
+        """The name without tag and digest."""
+        remote = reference.remote(self.name)
+        return f"{remote.domain}/{remote.repository}"
+
+    @property
+    def repo_digest(self) -> str:
+        """`repository@sha256:…`: what Kubernetes shows as `imageID` of an image from a registry."""
+        return f"{self.repository}@{self.target}"
 
 
 class Names:
@@ -36,9 +49,9 @@ class Names:
     def __init__(self, root: Path) -> None:
         self._directory = root / "names"
 
-    def put(self, name: str, target: str, manifest: str) -> Named:
+    def put(self, name: str, target: str, manifest: str, *, by_hand: bool = False) -> Named:
         """Give the image this name; who had it before loses it. On the disk when this returns. Raises OSError."""
-        named = Named(name, target, manifest, time.time(), uuid.uuid4().hex)
+        named = Named(name, target, manifest, time.time(), uuid.uuid4().hex, by_hand)
         records.write(self._path(name), asdict(named), sync=True)
         return named
 

@@ -69,7 +69,7 @@ class ImageStore:
             case reference.Local(path):
                 return self._local.resolve(image, path, base_dir)
             case reference.Remote() as remote:
-                named = self._find(remote)
+                named = self.known(remote)
                 if named is None:
                     raise NotPresent(str(remote), _not_present(image, remote, base_dir))
                 return self._unpacked(image, named)
@@ -82,7 +82,7 @@ class ImageStore:
                     return self._trees.has("host", host.fingerprint())
                 case reference.Local(path):
                     return self._local.is_cheap(path)
-                case reference.Remote() as remote if named := self._find(remote):
+                case reference.Remote() as remote if named := self.known(remote):
                     return all(
                         self._layers.has(diff_id) for diff_id in self._inventory.described(named.manifest)[1].diff_ids
                     )
@@ -97,7 +97,7 @@ class ImageStore:
 
         Raises ImageError `InvalidImageName`.
         """
-        named = self._find(reference.remote(name))
+        named = self.known(reference.remote(name))
         if named is None:
             return None
         return next(image for image in self.images() if named.name in image.names)
@@ -110,8 +110,23 @@ class ImageStore:
         """Gives out the parts of an image as they are stored: to push or to save it."""
         return StoreSource(self.blobs, image.manifest)
 
-    def pull(self, name: str, source: Source, progress: Progress = nobody, *, at: str | None = None) -> StoredImage:
+    def travel_size(self, named: Named) -> int:
+        """Bytes of the image as a registry has it. Raises ImageError where it is not (whole) in the store."""
+        manifest, _ = self._inventory.described(named.manifest)
+        return manifest.size + manifest.config.size + sum(layer.size for layer in manifest.layers)
+
+    def pull(
+        self,
+        name: str,
+        source: Source,
+        progress: Progress = nobody,
+        *,
+        at: str | None = None,
+        by_hand: bool = False,
+    ) -> StoredImage:
         """Bring in what `source` has under `at` (by default the tag or digest in `name`), unpack it, and name it.
+
+        `by_hand`: the source is no registry, but what a person made.
 
         Of several that pull one name at once, one does it, and the others take what it brought. Raises ImageError.
         """
@@ -121,7 +136,7 @@ class ImageStore:
         with self._pulling(key) as waited:
             now = self._names.get(key)
             if not (waited and now and now != before):
-                self._bring(source, remote.digest or remote.tag if at is None else at, [key], progress)
+                self._bring(source, remote.digest or remote.tag if at is None else at, [key], progress, by_hand)
         return self._stored(key)
 
     def load(self, path: Path, progress: Progress = nobody, *, name: str | None = None) -> list[str]:
@@ -141,7 +156,7 @@ class ImageStore:
             names = [_key(reference.remote(name or forms.full_name(at, source, found))) for found in there]
             with self._local.named(at):
                 for found, key in zip(there, names, strict=True):
-                    self._bring(source, found, [key], progress)
+                    self._bring(source, found, [key], progress, by_hand=True)
         return names
 
     def tag(self, name: str, new: str) -> str:
@@ -150,15 +165,15 @@ class ImageStore:
         if remote.digest:
             raise ImageError("InvalidImageName", f"`{new}` has a digest: that is not given, it is")
         with self._leases.shared():  # it must not lose its last name and its parts meanwhile
-            named = self._find(reference.remote(name))
+            named = self.known(reference.remote(name))
             if named is None:
                 raise NotPresent(name, f"`{name}` is not on this machine")
-            self._record(_key(remote), named.target, named.manifest)
+            self._record(_key(remote), named.target, named.manifest, by_hand=True)
         return _key(remote)
 
     def remove(self, name: str) -> bool:
         """Take a name away; whether it was there. The image's parts go with the next `collect`."""
-        named = self._find(reference.remote(name))
+        named = self.known(reference.remote(name))
         return named is not None and self._names.remove(named.name)
 
     # -- what must stay ----------------------------------------------------------------------------------------------
@@ -166,14 +181,14 @@ class ImageStore:
     def lease(self, user: str, image: Image) -> None:
         """Note that `user` (at most 60 characters of any kind) is about to run on `image`: it stays until `release`.
 
-        Again for the same user replaces what was. Raises ImageError where a part is gone by now: resolve it again.
+        Again for the same user replaces what was. Raises NotPresent where a part is gone by now.
         """
         trees = [tree for layer in image.layers if (tree := self._tree(layer))]
         try:
             with self._leases.shared():
                 for tree in trees:
                     if not (self.root / tree).is_dir():
-                        raise unavailable(f"`{image.reference}` was removed just now")
+                        raise NotPresent(image.reference, f"`{image.reference}` was removed just now")
                 self._leases.put(user, image, trees)
             self._inventory.use(image.id)
         except OSError as error:
@@ -214,8 +229,11 @@ class ImageStore:
             raise unavailable(f"cannot make the image `host` in `{self.root}`: {error.strerror}") from error
         return Image(image, f"sha256:{version}", (layer,), host.CONFIG, self._host_mounts[version])
 
-    def _find(self, remote: Remote) -> Named | None:
-        """The record of the name; `nginx` is also podman's `localhost/nginx` where there is no other."""
+    def known(self, remote: Remote) -> Named | None:
+        """The record of the name; None where it is not on this machine.
+
+        `nginx` is also podman's `localhost/nginx` where there is no other.
+        """
         if named := self._names.get(_key(remote)):
             return named
         if remote.digest:
@@ -235,7 +253,7 @@ class ImageStore:
             self._layers.make_all(config.diff_ids, manifest.layers, StoreSource(self.blobs, manifest).blob)
             return Image(image, config.digest, self._layers.stack(config.diff_ids), config.config)
 
-    def _bring(self, source: Source, wanted: str, names: Sequence[str], progress: Progress) -> None:
+    def _bring(self, source: Source, wanted: str, names: Sequence[str], progress: Progress, by_hand: bool) -> None:
         """Copy, unpack, name: in this order, so that what has a name is whole."""
         found = look(source, wanted)
         with self._leases.hold() as hold:
@@ -244,12 +262,12 @@ class ImageStore:
             with self._layers.unpacking(stored.blob, progress) as unpack:
                 keep(found, source, self.blobs, progress, arrived=unpack)
             for name in names:
-                self._record(name, found.target, found.manifest.digest)
+                self._record(name, found.target, found.manifest.digest, by_hand)
             self._inventory.use(found.config.digest)
 
-    def _record(self, name: str, target: str, manifest: str) -> None:
+    def _record(self, name: str, target: str, manifest: str, by_hand: bool) -> None:
         try:
-            self._names.put(name, target, manifest)
+            self._names.put(name, target, manifest, by_hand=by_hand)
         except OSError as error:
             raise unavailable(f"cannot record `{name}` in `{self.root}`: {error.strerror}") from error
 

@@ -11,7 +11,6 @@ import signal
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -25,6 +24,7 @@ from minikube_lite.core.model import (
     Exit,
     Failure,
     ForgetContainer,
+    ImageState,
     KillContainer,
     PodDesired,
     PodObserved,
@@ -40,9 +40,11 @@ from minikube_lite.core.model import (
     UpdateResources,
 )
 from minikube_lite.core.plan import plan
-from minikube_lite.images.store import Image, ImageError, ImageStore
+from minikube_lite.core.pulling import asks_anew
+from minikube_lite.images.store import Image
 from minikube_lite.node import image_config
 from minikube_lite.node.clock import boottime, wall
+from minikube_lite.node.images import PodImages
 from minikube_lite.node.log_tail import last_lines
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pods import Pods
@@ -67,7 +69,7 @@ class Executor:
         paths: Paths,
         pods: Pods,
         runtime: Runtime,
-        images: ImageStore,
+        images: PodImages,
         report: Reporter,
         policy: Policy,
         desired: Callable[[str], PodDesired | None],
@@ -87,8 +89,6 @@ class Executor:
         self._wake = wake
         self._publish = publish
         self._boot_id = boot_id
-        self._ready_images: dict[tuple[str, str], tuple[str, Image]] = {}
-        self._pulls: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._volumes = VolumeWork(paths, pods, runtime, report, again)
         runtime.on_exit = self.container_exited
         runtime.on_sandbox_lost = self.sandbox_lost
@@ -144,7 +144,7 @@ class Executor:
             case SetUpVolumes():
                 await self._volumes.set_up(key)
             case PullImage(container):
-                await self._pull(key, container)
+                self._images.pull(key, container)
             case StartContainer():
                 await self._start(key, action)
             case StopContainer():
@@ -196,67 +196,16 @@ class Executor:
         for warning in warnings:
             self._report.warning(record, "NotEnforced", warning)
 
-    async def _pull(self, key: str, container: str) -> None:
-        """Bring an image in; a long one goes on in the background and brings the key back when it is done."""
-        record = self._pods[key]
-        reference, base = self._reference(record, container)
-        if self._images.is_cheap(reference, base):
-            self._resolved(record.observed.uid, container, reference, _resolve(self._images, reference, base))
-            return
-        name = (record.observed.uid, container)
-        if name in self._pulls:
-            return
-        self._pods.put(record.with_container(container, image="pulling", image_reference=reference))
-        self._report.normal(record, "Pulling", f'Pulling image "{reference}"', container)
-
-        async def pull() -> None:
-            try:
-                outcome = await asyncio.to_thread(_resolve, self._images, reference, base)
-                self._resolved(record.observed.uid, container, reference, outcome)
-            finally:
-                del self._pulls[name]
-                self._again(key)
-
-        self._pulls[name] = asyncio.get_running_loop().create_task(pull())
-
-    def _resolved(self, uid: str, container: str, reference: str, outcome: Image | ImageError) -> None:
-        record = self._pods.by_uid(uid)
-        if record is None:
-            return
-        seen = record.container(container)
-        if isinstance(outcome, ImageError):
-            before = seen.image_failure if seen.image_reference == reference else None
-            failure = _next_failure(before, outcome.reason, outcome.message)
-            changed = record.with_container(container, image="absent", image_reference=reference, image_failure=failure)
-            self._pods.put(changed)
-            self._report.warning(record, "Failed", f'Failed to pull image "{reference}": {outcome.message}', container)
-            return
-        self._ready_images[uid, container] = (reference, outcome)
-        self._pods.put(
-            record.with_container(
-                container, image="ready", image_reference=reference, image_failure=None, image_id=outcome.id
-            )
-        )
-
-    def _reference(self, record: PodRecord, container: str) -> tuple[str, Path]:
-        reference = record.spec(container).image or ""
-        return reference, Path(record.observed.source).parent
-
     async def _start(self, key: str, action: StartContainer) -> None:
         record = self._pods[key]
         uid, name = record.observed.uid, action.container
-        reference, base = self._reference(record, name)
-        held = self._ready_images.get((uid, name))
-        image = held[1] if held is not None and held[0] == reference else None
-        if image is None:  # after a restart of the node nothing is at hand yet
-            outcome = await asyncio.to_thread(_resolve, self._images, reference, base)
-            self._resolved(uid, name, reference, outcome)
-            if isinstance(outcome, ImageError):
-                return
-            image = outcome
-            record = self._pods[key]  # much may have happened meanwhile: another container may have exited
-        spec = record.spec(name)
         bundle = f"{action.restart_count}-{uuid.uuid4().hex[:8]}"
+        ready = await self._images.take(key, name, bundle)
+        if ready is None:
+            return
+        image = ready.image
+        record = self._pods[key]  # much may have happened meanwhile: another container may have exited
+        spec = record.spec(name)
         seen = record.container(name)
         recorded = record.with_container(
             name,
@@ -269,6 +218,7 @@ class Executor:
             last_exit=seen.exit or seen.last_exit,
             stop=None,
             ever_started=True,
+            image_id=ready.id,
             stop_signal=self._stop_signal(record, name, image),
             image_healthcheck=image_config.has_healthcheck(image.config),
         )
@@ -302,7 +252,7 @@ class Executor:
                 ever_started=seen.ever_started,
             )
             self._pods.save(replace(back, bundles=record.bundles, previous_bundles=record.previous_bundles))
-            await self._runtime.forget_bundle(record, name, bundle, log=True)
+            await self._forget_bundle(record, name, bundle, log=True)
             self._report.warning(record, "Failed", f"Error: {error.message}", name)
             return
         current = self._pods[key]
@@ -332,9 +282,13 @@ class Executor:
     async def _forget_older(self, record: PodRecord, name: str, old: str, older: str) -> None:
         """Of the run before only the log is kept, of the one before that nothing."""
         if old:
-            await self._runtime.forget_bundle(record, name, old, log=False)
+            await self._forget_bundle(record, name, old, log=False)
         if older:
-            await self._runtime.forget_bundle(record, name, older, log=True)
+            await self._forget_bundle(record, name, older, log=True)
+
+    async def _forget_bundle(self, record: PodRecord, name: str, bundle: str, log: bool) -> None:
+        await self._runtime.forget_bundle(record, name, bundle, log)
+        self._images.release(record.observed.uid, bundle)
 
     def container_exited(self, uid: str, name: str, bundle: str, ended: Exit) -> None:
         """A run is over: remember how, and look at the pod again. Called by the runtime, in the loop."""
@@ -346,7 +300,10 @@ class Executor:
             return
         lines = last_lines(self._paths, record, name, bundle) if ended.code else ()
         ended = replace(ended, message=ended.message or "\n".join(lines))
-        self._pods.put(record.with_container(name, state="exited", exit=ended, pid=0))
+        # The next start asks the registry again, as the kubelet does, where its policy says so.
+        asks = any(item.name == name and asks_anew(item) for item in record.observed.pod.spec.containers)
+        image: ImageState = "absent" if asks and seen.image == "ready" else seen.image
+        self._pods.put(record.with_container(name, state="exited", exit=ended, pid=0, image=image))
         self._report.exited(record, name, ended, backoff.next_delay(seen.failures, ended, self._policy))
         self._publish(record.key)
         self._again(record.key)
@@ -398,10 +355,10 @@ class Executor:
         record = self._pods[key]
         for bundles in (record.bundles, record.previous_bundles):
             if container in bundles:
-                await self._runtime.forget_bundle(record, container, bundles[container], log=True)
+                await self._forget_bundle(record, container, bundles[container], log=True)
         record = self._pods[key]
         left = {name: seen for name, seen in record.observed.containers.items() if name != container}
-        self._ready_images.pop((record.observed.uid, container), None)
+        self._images.forget(record.observed.uid, container)
         self._pods.save(
             replace(
                 record.with_(containers=left),
@@ -412,29 +369,16 @@ class Executor:
 
     async def _remove_pod(self, key: str, reason: str) -> None:
         record = self._pods[key]
-        for name in [name for name in self._pulls if name[0] == record.observed.uid]:
-            self._pulls[name].cancel()
         await self._volumes.leave(record.observed.uid)
         await self._runtime.remove_pod(record)
         self._pods.drop(key)
-        for name in [name for name in self._ready_images if name[0] == record.observed.uid]:
-            del self._ready_images[name]
+        self._images.forget_pod(record)
         log.info("pod_removed", pod=key, uid=record.observed.uid, reason=reason)
 
     async def close(self) -> None:
         """Stop what goes on in the background."""
-        pulls = list(self._pulls.values())
-        for task in pulls:
-            task.cancel()
-        await asyncio.gather(*pulls, return_exceptions=True)
+        await self._images.close()
         await self._volumes.close()
-
-
-def _resolve(images: ImageStore, reference: str, base: Path) -> Image | ImageError:
-    try:
-        return images.resolve(reference, base)
-    except ImageError as error:
-        return error
 
 
 def _next_failure(before: Failure | None, reason: str, message: str) -> Failure:

@@ -6,10 +6,11 @@ The node itself never forks: the launcher does. What needs no fork (signals, cgr
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from minikube_lite.node.log_tail import log_path
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pod_files import etc_mounts, write_etc
 from minikube_lite.node.records import PodRecord
-from minikube_lite.node.runtime import OnExit, Running, RunState, RuntimeFailure
+from minikube_lite.node.runtime import PAUSE, OnExit, Running, RunState, RuntimeFailure, lease_user
 from minikube_lite.node.seccomp import Filter, Seccomp
 from minikube_lite.node.seccomp_compiler import CannotCompile
 from minikube_lite.node.selinux import refuse_label
@@ -48,8 +49,6 @@ LOG_MAX_FILES = 5
 """The kubelet's containerLogMaxSize and containerLogMaxFiles."""
 RESPAWN = 1.0
 """Seconds until a launcher that could not be started is tried again."""
-PAUSE = "pause"
-"""The bundle of the process that holds a shared PID namespace."""
 
 
 class LinuxRuntime:
@@ -164,6 +163,7 @@ class LinuxRuntime:
         await self._kill_pause(record)
         try:
             image = await asyncio.to_thread(self._images.resolve, "host", self._paths.state)
+            await asyncio.to_thread(self._images.lease, lease_user(uid, PAUSE), image)
             container = Container(name=PAUSE, image="host", command=("sleep", "infinity"))
             rules = await self.seccomp.filter(pod, container, oci.bounding_set(container))
             cgroup = f"{self._paths.pod_cgroup(uid)}/{PAUSE}"
@@ -206,6 +206,7 @@ class LinuxRuntime:
             sandbox.remove_tree(directory)
 
         await asyncio.to_thread(kill)
+        self._images.release(lease_user(uid, PAUSE))
 
     async def set_up_volumes(self, record: PodRecord) -> tuple[str, ...]:
         return await self._volumes.set_up(record)
@@ -299,7 +300,11 @@ class LinuxRuntime:
             image_config=image.config,
             namespaces=namespaces,
             cgroups_path=cgroup,
-            mounts=[*image.mounts, *volumes, *etc_mounts(self._paths.pod_state(uid) / "etc", pod), *mounts],
+            mounts=[
+                *image.mounts,
+                *etc_mounts(self._paths.pod_state(uid) / "etc", pod),
+                *_parents_first(volumes, mounts),
+            ],
             shm=None if pod.spec.host_ipc else str(run / "shm"),
             user=image_user(pod, container, image, uid),
             rootfs="rootfs",
@@ -468,6 +473,11 @@ class LinuxRuntime:
 
 _NODE_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _PINS: Mapping[str, str] = {"network": "net", "ipc": "ipc", "uts": "uts"}
+
+
+def _parents_first(*mounts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As containerd orders them: what is mounted in another mount comes after it."""
+    return sorted(itertools.chain(*mounts), key=lambda mount: mount["destination"].rstrip("/").count("/"))
 
 
 def _no_cgroups() -> bool:

@@ -16,12 +16,15 @@ import structlog
 
 from minikube_lite import __version__
 from minikube_lite.core.model import PodDesired, Policy
+from minikube_lite.images.registry.client import Registries
 from minikube_lite.images.store import ImageStore
 from minikube_lite.node import adopt
 from minikube_lite.node.clock import wall
 from minikube_lite.node.editing import Editor, namespace_problems
 from minikube_lite.node.events import Events, timestamp
 from minikube_lite.node.execute import Executor
+from minikube_lite.node.image_gc import ImageCollector, Thresholds
+from minikube_lite.node.images import PodImages
 from minikube_lite.node.log_tail import log_path
 from minikube_lite.node.manifests import ManifestDirectory, Snapshot
 from minikube_lite.node.paths import Paths
@@ -57,7 +60,14 @@ class Node:
     version = __version__
 
     def __init__(
-        self, paths: Paths, manifests: Path, runtime: Runtime, images: ImageStore, policy: Policy, boot_id: str
+        self,
+        paths: Paths,
+        manifests: Path,
+        runtime: Runtime,
+        images: ImageStore,
+        policy: Policy,
+        boot_id: str,
+        thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
     ) -> None:
         self.paths = paths
         self.manifests = manifests
@@ -77,11 +87,23 @@ class Node:
         self._warned: dict[str, tuple[str, ...]] = {}
         self.queue = KeyQueue(self._work)
         self._adopted = False
+        self._registries = Registries(paths.registries)
+        self._collector = ImageCollector(images, thresholds, self._warn_of_node)
+        self._images = PodImages(
+            images,
+            self._registries,
+            self.pods,
+            self._report,
+            policy,
+            self._news,
+            lambda namespace, name: None,
+            self._collector.make_room,
+        )
         self._executor = Executor(
             paths,
             self.pods,
             runtime,
-            images,
+            self._images,
             self._report,
             policy,
             self._desired,
@@ -100,6 +122,8 @@ class Node:
         running = await adopt.adopt(self.paths, self.pods, self._runtime, self._boot_id)
         if len(self.pods):
             log.info("pods_adopted", pods=len(self.pods), running=running)
+        self._images.release_strangers()
+        self._collector.start()
         for record in self.pods:
             self._directory.owners[record.key] = record.observed.source
         self._put_node()
@@ -116,8 +140,13 @@ class Node:
         self._watch.stop()
         await self.queue.close()
         await self._executor.close()
+        await self._collector.stop()
+        self._registries.close()
         self.store.close()
         self.events.save()
+
+    def _warn_of_node(self, reason: str, message: str) -> None:
+        self.events.record("", self.name, self.name, reason, message, type="Warning", kind="Node")
 
     async def _work(self, key: str) -> None:
         await self._executor.work(key)

@@ -38,6 +38,11 @@ class Options:
 
     backoff_initial: float = 1.0
     backoff_max: float = 60.0
+    parallel_pulls: int = 3
+    image_gc_high: int = 85
+    image_gc_low: int = 80
+    """Percent of the disk's usage."""
+    minimum_image_ttl: float = 120.0
     log_format: LogFormat = "auto"
     verbose: bool = False
     allowed_unsafe_sysctls: tuple[str, ...] = ()
@@ -132,6 +137,7 @@ async def _main(paths: Paths, manifests: Path, options: Options, launcher: Launc
     from minikube_lite.core.model import Policy
     from minikube_lite.images.store import ImageStore
     from minikube_lite.linux import cgroups
+    from minikube_lite.node.image_gc import Thresholds
     from minikube_lite.node.linux_runtime import LinuxRuntime
     from minikube_lite.node.node import Node
 
@@ -144,8 +150,13 @@ async def _main(paths: Paths, manifests: Path, options: Options, launcher: Launc
     prepared = asyncio.create_task(runtime.seccomp.prepare())
     for warning in cgroups.layout().shortcomings():
         log.warning("not_enforced", message=warning)
-    policy = Policy(backoff_initial=options.backoff_initial, backoff_max=options.backoff_max)
-    node = Node(paths, manifests, runtime, images, policy, boot_id)
+    policy = Policy(
+        backoff_initial=options.backoff_initial,
+        backoff_max=options.backoff_max,
+        parallel_pulls=options.parallel_pulls,
+    )
+    thresholds = Thresholds(options.image_gc_high, options.image_gc_low, options.minimum_image_ttl)
+    node = Node(paths, manifests, runtime, images, policy, boot_id, thresholds)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signo in (signal.SIGTERM, signal.SIGINT):

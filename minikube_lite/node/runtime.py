@@ -13,6 +13,14 @@ from minikube_lite.images.store import Image
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.service import ExecSession
 
+PAUSE = "pause"
+"""The bundle of the process that holds a shared PID namespace."""
+
+
+def lease_user(uid: str, bundle: str) -> str:
+    """The name by which the image store knows who runs on an image: a bundle's is unique in its pod."""
+    return f"{uid}/{bundle}"
+
 
 class RuntimeFailure(Exception):
     """Something could not be made; `reason` is Kubernetes' word for it, the message is for a person."""

@@ -238,7 +238,7 @@ def test_a_sandbox_that_could_not_be_made_is_tried_again_after_its_back_off() ->
     [
         (ContainerObserved("app"), NOW, Plan((PullImage("app"),))),
         (ContainerObserved("app", image="pulling", image_reference="host"), NOW, Plan()),
-        (ContainerObserved("app", image="pulling", image_reference="older"), NOW, Plan()),
+        (ContainerObserved("app", image="pulling", image_reference="older"), NOW, Plan((PullImage("app"),))),
         (ContainerObserved("app", image="ready", image_reference="older"), NOW, Plan((PullImage("app"),))),
         (
             ContainerObserved("app", image_reference="host", image_failure=Failure("ErrImagePull", "", NOW, 2)),
@@ -249,6 +249,11 @@ def test_a_sandbox_that_could_not_be_made_is_tried_again_after_its_back_off() ->
             ContainerObserved("app", image_reference="host", image_failure=Failure("ErrImagePull", "", NOW, 2)),
             NOW + 20,
             Plan((PullImage("app"),)),
+        ),
+        (
+            ContainerObserved("app", image_reference="host", image_failure=Failure("ErrImageNeverPull", "", NOW, 9)),
+            NOW,
+            Plan((), NOW + 10),
         ),
         (
             ContainerObserved("app", image_reference="older", image_failure=Failure("ErrImagePull", "", NOW, 9)),
@@ -264,16 +269,25 @@ def test_a_sandbox_that_could_not_be_made_is_tried_again_after_its_back_off() ->
     ids=[
         "absent: pulled",
         "on its way: waited for",
-        "another on its way: that one first",
+        "another on its way: not waited for",
         "another there: pulled",
         "failed: waited ten seconds, doubled",
         "failed, waited for long enough: pulled",
+        "never pulled: looked for every ten seconds",
         "failed for another reference: pulled at once",
         "failed before a reboot: pulled at once",
     ],
 )
 def test_an_image_is_brought_in_before_its_container_starts(app: ContainerObserved, at: float, expected: Plan) -> None:
     assert decide(wanted(), observed(POD, app), at) == expected
+
+
+def test_an_image_to_ask_for_anew_is_asked_for_when_the_container_is_to_start_again_and_not_before() -> None:
+    over = replace(exited(POD, 1, failures=3), image="absent")
+    start = decide(wanted(), observed(POD, exited(POD, 1, failures=3))).wake_at
+    assert start is not None
+    assert decide(wanted(), observed(POD, over)) == Plan((), start)
+    assert actions(wanted(), observed(POD, over), start) == (PullImage("app"),)
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def pull_failure(count: int, reason: str = "ErrImagePull") -> ContainerObserved:
         (
             one(pull_failure(3)),
             "ImagePullBackOff",
-            'back-off 40s pulling image "host": ErrImagePull: no such directory',
+            'Back-off pulling image "host": ErrImagePull: no such directory',
         ),
         (one(pull_failure(3, "InvalidImageName")), "InvalidImageName", "no such directory"),
         (one(replace(pull_failure(3), image_reference="older")), "ContainerCreating", None),

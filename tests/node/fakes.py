@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minikube_lite.core.model import Exit
-from minikube_lite.images.image import Image, ImageError
+from minikube_lite.images.image import Image, ImageError, NotPresent, unavailable
+from minikube_lite.images.names import Named
+from minikube_lite.images.progress import Progress, Step
+from minikube_lite.images.reference import Remote, parse
+from minikube_lite.images.registry.credentials import Keychain
 from minikube_lite.node.clock import boottime, wall
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.records import PodRecord
@@ -26,24 +31,103 @@ class NodeKilled(BaseException):
     """What a node feels of `kill -9`: nothing of it goes on."""
 
 
+@dataclass
+class FakeSecret:
+    type: str
+    data: dict[str, bytes]
+
+
+class FakeRegistries:
+    """`has` is what they hold: name → digest. `fail`: what asking for a name raises, once each."""
+
+    def __init__(self) -> None:
+        self.has: dict[str, str] = {}
+        self.fail: dict[str, list[ImageError]] = {}
+        self.asked: list[tuple[str, str, tuple[str, ...]]] = []
+        """(`HEAD` or `GET`, name, user names of the credentials that were shown)."""
+        self.gates: dict[str, threading.Event] = {}
+        """By name: until it is set, the registry does not answer."""
+
+    def repository(self, remote: Remote, keychain: Keychain | None = None) -> FakeRepository:
+        found = () if keychain is None else keychain.find(remote).credentials
+        return FakeRepository(self, str(remote), tuple(item.username for item in found))
+
+
+class FakeRepository:
+    def __init__(self, registries: FakeRegistries, name: str, users: tuple[str, ...]) -> None:
+        self._registries, self._name, self._users = registries, name, users
+
+    def _ask(self, how: str) -> str:
+        registries = self._registries
+        registries.asked.append((how, self._name, self._users))
+        if gate := registries.gates.get(self._name):
+            assert gate.wait(10)
+        if registries.fail.get(self._name):
+            raise registries.fail[self._name].pop(0)
+        if self._name not in registries.has:
+            raise unavailable(f"cannot pull `{self._name}`: it does not have the manifest")
+        return registries.has[self._name]
+
+    def digest_of(self, reference: str = "") -> str:
+        return self._ask("HEAD")
+
+    def get(self) -> str:
+        return self._ask("GET")
+
+
 class FakeImages:
-    """Every reference is an image; `fail` and `slow` say which are not, or not yet."""
+    """Every path is an image, names are those that were pulled or put in `names`. `fail` and `slow` say which are not,
+    or not yet."""
 
     def __init__(self) -> None:
         self.fail: dict[str, list[ImageError]] = {}
         self.slow: set[str] = set()
         self.config: dict[str, dict[str, Any]] = {}
         """By reference; {} for the others."""
+        self.names: dict[str, Named] = {}
+        self.leased: dict[str, Image] = {}
         self.resolved: list[tuple[str, Path]] = []
+
+    def put(self, name: str, digest: str, *, by_hand: bool = False) -> None:
+        self.names[name] = Named(name, digest, digest, by_hand=by_hand)
 
     def is_cheap(self, reference: str, base_dir: Path) -> bool:
         return reference not in self.slow
+
+    def known(self, remote: Remote) -> Named | None:
+        return self.names.get(str(remote))
+
+    def travel_size(self, named: Named) -> int:
+        return 1000
 
     def resolve(self, reference: str, base_dir: Path) -> Image:
         self.resolved.append((reference, base_dir))
         if self.fail.get(reference):
             raise self.fail[reference].pop(0)
+        meant = parse(reference, base_dir)
+        if isinstance(meant, Remote):
+            named = self.known(meant)
+            if named is None:
+                raise NotPresent(str(meant), f"`{meant}` is not on this machine")
+            return Image(reference, f"sha256:{named.target}", (Path("/layer"),), self.config.get(reference, {}))
         return Image(reference, f"sha256:{reference}", (Path("/layer"),), self.config.get(reference, {}))
+
+    def pull(self, name: str, source: FakeRepository, progress: Progress) -> None:
+        digest = source.get()
+        progress(Step("copying", digest, 1, 1))
+        self.put(name, digest)
+
+    def lease(self, user: str, image: Image) -> None:
+        meant = parse(image.reference, "/")
+        if isinstance(meant, Remote) and self.known(meant) is None:
+            raise NotPresent(str(meant), "it was removed just now")
+        self.leased[user] = image
+
+    def release(self, user: str) -> None:
+        self.leased.pop(user, None)
+
+    def leases(self) -> dict[str, Image]:
+        return dict(self.leased)
 
 
 @dataclass

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from minikube_lite.core.model import ContainerObserved, Exit, PodDesired, Policy
-from minikube_lite.images.store import ImageStore
-from minikube_lite.node import adopt, execute, records
+from minikube_lite.node import adopt, execute, images, records
 from minikube_lite.node.events import Events
 from minikube_lite.node.execute import Executor
+from minikube_lite.node.images import PodImages
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pods import Pods
 from minikube_lite.node.records import PodRecord
@@ -25,7 +25,7 @@ from minikube_lite.node.reporter import Reporter
 from minikube_lite.node.store import ObjectStore
 from minikube_lite.spec.manifest import read_manifest
 from tests.node import fakes
-from tests.node.fakes import FakeImages, FakeRuntime, NodeKilled
+from tests.node.fakes import FakeImages, FakeRegistries, FakeRuntime, FakeSecret, NodeKilled
 
 KEY = "default/web"
 POLICY = Policy(backoff_initial=1.0, backoff_max=8.0, image_backoff_initial=2.0, image_backoff_max=8.0)
@@ -57,10 +57,14 @@ class Life:
         for directory in (self.paths.pods, self.paths.run / "pods", self.paths.logs):
             directory.mkdir(parents=True)
         self.now = 1000.0
-        for module in (execute, adopt, fakes):
+        for module in (execute, adopt, images, fakes):
             monkeypatch.setattr(module, "boottime", lambda: self.now)
         self.runtime = FakeRuntime(self.paths)
         self.images = FakeImages()
+        self.registries = FakeRegistries()
+        self.secrets: dict[tuple[str, str], FakeSecret] = {}
+        self.room: list[int] = []
+        """Bytes that each try to make room on a full disk frees."""
         self.desired: dict[str, PodDesired] = {}
         self.boot_id = "boot-1"
         self.new_node()
@@ -74,11 +78,21 @@ class Life:
         self.wake: dict[str, float | None] = {}
         self.published = 0
         self.runtime.watched.clear()
+        self.pod_images = PodImages(
+            self.images,  # type: ignore[arg-type]
+            self.registries,  # type: ignore[arg-type]
+            self.pods,
+            Reporter(self.events),
+            POLICY,
+            self.news.append,
+            lambda namespace, name: self.secrets.get((namespace, name)),
+            lambda: self.room.pop() if self.room else 0,
+        )
         self.executor = Executor(
             self.paths,
             self.pods,
             self.runtime,
-            _as_store(self.images),
+            self.pod_images,
             Reporter(self.events),
             POLICY,
             self.desired.get,
@@ -157,10 +171,6 @@ class Life:
     def said(self, reason: str) -> list[str]:
         """The messages of the events with this reason."""
         return [item["message"] for item in self.store.list("Event", None).items if item["reason"] == reason]
-
-
-def _as_store(images: FakeImages) -> ImageStore:
-    return images  # type: ignore[return-value]
 
 
 __all__ = ["GRACE", "KEY", "POLICY", "Life", "NodeKilled", "app", "wanted"]
