@@ -140,7 +140,7 @@ class World:
 
     def _pull(self, name: str) -> None:
         seen, reference = self.seen(name), self.spec(name).image or ""
-        assert seen.image != "pulling"
+        assert (seen.image, seen.image_reference) != ("pulling", reference), "nothing is pulled twice at once"
         if self.random.random() < 0.3:
             self._container(name, image="pulling", image_reference=reference)
         elif self.broken:
