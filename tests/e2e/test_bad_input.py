@@ -303,7 +303,8 @@ def test_an_image_that_is_not_there_is_said(yard: Yard, image: str, reason: str,
     )
     assert waiting["reason"] in (reason, "ImagePullBackOff")
     assert words in waiting["message"]
-    assert words in yard.wait_event("web", "Failed")["message"]
+    told = "InspectFailed" if reason == "InvalidImageName" else "Failed"
+    assert words in yard.wait_event("web", told, words)["message"]
     assert waiting["reason"].split("Pull")[0][:3] in yard.node.cli("get", "pods").stdout
     assert words in yard.node.cli("describe", "pod", "web").stdout
 
