@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,7 @@ class Uploading:
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
+        self.numbers = count(1)  # several uploads begin at once
         self.breaks = 1
         self.knows = True
         """Whether it remembers what broke off."""
@@ -176,7 +178,7 @@ class Uploading:
         if asked.method == "HEAD":
             return Answer(200 if name in self.blobs else 404)
         if asked.method == "POST":
-            upload = f"/v2/app/blobs/uploads/{len(self.uploads) + 1}"
+            upload = f"/v2/app/blobs/uploads/{next(self.numbers)}"
             self.uploads[upload] = b""
             return Answer(202, headers={"Location": f"{upload}?state=0"})
         if "/manifests/" in asked.path:
