@@ -142,7 +142,7 @@ class Authority:
             found = json.loads(data)
             token = str(found.get("token") or found["access_token"])
             lifetime = float(found.get("expires_in") or LIFETIME)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Failure(host, "its answer to the question for a token holds none") from error
         if credential is not None and found.get("refresh_token"):
             self._refreshed[credential] = str(found["refresh_token"])

@@ -5,7 +5,6 @@ Importing this module does not import urllib3 (see the package): that comes with
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -15,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
+from minikube_lite.images.digests import is_digest, matches, sha256
 from minikube_lite.images.image import ImageError, unavailable
+from minikube_lite.images.manifest import INDEXES, MANIFEST_MAX, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 from minikube_lite.images.reference import Remote
 from minikube_lite.images.registry import config, failure
 from minikube_lite.images.registry.credentials import Keychain, default_keychain
@@ -28,14 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ACCEPT = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-MANIFEST_LIMIT = 4 << 20
-"""Bytes; what the distribution-spec asks registries to take."""
+ACCEPT = (*INDEXES, *MANIFESTS)
 DOCKER_HUB = "registry-1.docker.io"
 """Where the images of docker.io are."""
 
@@ -196,7 +190,7 @@ def _manifest(endpoint: Endpoint, reference: str) -> tuple[str, bytes]:
     with closing(
         endpoint.ask("GET", f"manifests/{quote(reference)}", what, headers={"Accept": ", ".join(ACCEPT)})
     ) as response:
-        data = response.body(what, MANIFEST_LIMIT)
+        data = response.body(what, MANIFEST_MAX)
     host = response.host
     if failure.looks_like_html(response.headers, data):
         raise failure.html(host, what)
@@ -204,13 +198,9 @@ def _manifest(endpoint: Endpoint, reference: str) -> tuple[str, bytes]:
         (reference, "was asked for"),
         (response.headers.get("Docker-Content-Digest", ""), "it promised"),
     ):
-        algorithm, colon, _ = digest.partition(":")
-        if colon and algorithm in ("sha256", "sha384", "sha512"):
-            got = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
-            if got != digest:
-                raise Failure(
-                    host, f"the wrong manifest came: `{digest}` {by}, `{got}` is the digest of what came", status=200
-                )
+        if is_digest(digest) and not matches(data, digest):
+            got = f"`{sha256(data)}` is the digest of what came"
+            raise Failure(host, f"the wrong manifest came: `{digest}` {by}, {got}", status=200)
     return _media_type(host, what, response.headers.get("Content-Type", ""), data), data
 
 
@@ -219,7 +209,7 @@ def _media_type(host: str, what: str, content_type: str, data: bytes) -> str:
     try:
         manifest = json.loads(data)
         version = manifest.get("schemaVersion")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise Failure(host, f"{what} is not a JSON object ({failure.size(len(data))})", status=200) from error
     media_type = content_type.partition(";")[0].strip()
     if version == 1 or "docker.distribution.manifest.v1+" in media_type:
@@ -233,7 +223,7 @@ def _media_type(host: str, what: str, content_type: str, data: bytes) -> str:
         if isinstance(own, str) and own:
             return own
         if media_type in ("", "application/json", "text/plain", "application/octet-stream", "text/json"):
-            return ACCEPT[0] if "manifests" in manifest else ACCEPT[1]
+            return OCI_INDEX if "manifests" in manifest else OCI_MANIFEST
     return media_type
 
 
@@ -249,7 +239,7 @@ def _digest_of(endpoint: Endpoint, reference: str) -> str:
         digest, schema1 = "", False
     if digest.startswith("sha256:") and not schema1:
         return digest
-    return f"sha256:{hashlib.sha256(_manifest(endpoint, reference)[1]).hexdigest()}"
+    return sha256(_manifest(endpoint, reference)[1])
 
 
 def _tags(endpoint: Endpoint) -> list[str]:
@@ -257,13 +247,13 @@ def _tags(endpoint: Endpoint) -> list[str]:
     path, what = "tags/list?n=1000", "the list of tags"
     while path:
         with closing(endpoint.ask("GET", path, what)) as response:
-            data = response.body(what, MANIFEST_LIMIT)
+            data = response.body(what, MANIFEST_MAX)
         if failure.looks_like_html(response.headers, data):
             raise failure.html(response.host, what)
         before = len(tags)
         try:
             tags |= dict.fromkeys(str(tag) for tag in json.loads(data)["tags"] or ())
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Failure(response.host, f"{what} is not what it should be: `tags` is missing", status=200) from error
         # RFC 8288. Only `last` is taken of it: registries behind proxies give hosts that nobody knows.
         link = response.headers.get("Link", "")

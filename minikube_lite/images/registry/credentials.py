@@ -167,6 +167,8 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
         raise ValueError(f"{where} is not UTF-8") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}:{error.lineno}:{error.colno}: this is not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"{where} is nested too deeply") from error
     if not isinstance(document, dict):
         raise ValueError(f"{where}: an object is expected")
     return document

@@ -90,7 +90,7 @@ def said(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
     try:
         first = json.loads(body)["errors"][0]
         code, message = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         if looks_like_html(headers, body):
             return "", "; the answer is an HTML page (hint: is this a registry?)"
         code, message = "", body[:200].decode(errors="replace").strip()

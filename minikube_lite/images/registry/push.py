@@ -7,7 +7,6 @@ So do Docker and crane; pieces of a size of our own choosing are refused here an
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minikube_lite.images.digests import sha256
 from minikube_lite.images.image import unavailable
 from minikube_lite.images.registry.failure import Failure
 from minikube_lite.images.source import Descriptor, OffsetNotSupported, Source
@@ -44,7 +44,7 @@ class _Document:
 
     @property
     def digest(self) -> str:
-        return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+        return sha256(self.data)
 
 
 def push(

@@ -73,6 +73,8 @@ def message(do: Callable[[], object]) -> str:
         (manifest(b"<html>Please log in</html>", "application/json"), "an HTML page came"),
         (manifest(b"{"), "is not a JSON object"),
         (manifest(b"[]"), "is not a JSON object"),
+        (manifest(b"[" * 1_000_000), "is not a JSON object"),
+        (Answer(400, b"[" * 60_000), "it answered 400"),
         (manifest(b""), "is not a JSON object (0 bytes)"),
         (manifest(b'{"schemaVersion": 1}', "application/vnd.docker.distribution.manifest.v1+prettyjws"), "schema 1"),
         (manifest(b'{"schemaVersion": 1}', "application/json"), "schema 1, which is too old"),
