@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.measure import Table, ratio, spread
 from bench.peers import Floor, OciRuntime, hierarchies, missing, remove_empty, write_config
+from minikube_lite.core.environment import Environment
 from minikube_lite.core.oci import container_config
 from minikube_lite.linux.client import Launcher
 from minikube_lite.linux.mounts import overlay
@@ -45,6 +46,7 @@ def config_for(cgroup: str, rootfs: str) -> dict[str, object]:
         shm=None,
         user=(0, 0, ()),
         rootfs=rootfs,
+        environment=Environment(),
     )
 
 

@@ -27,6 +27,7 @@ from minikube_lite.api.failures import (
     status_failure,
 )
 from minikube_lite.api.negotiation import json_response
+from minikube_lite.api.resources import RESOURCES
 from minikube_lite.node.clock import wall
 from minikube_lite.node.service import Json, NodeService, ServiceError
 
@@ -81,7 +82,7 @@ class Api:
         if isinstance(error, ServiceError):
             path = scope.get("path_params", {})
             segments = scope["path"].split("/")
-            kind = next((plural for plural in ("pods", "events", "nodes", "namespaces") if plural in segments[-4:]), "")
+            kind = next((item.plural for item in RESOURCES if item.plural in segments[-4:]), "")
             return of_service_error(error, kind=kind, name=path.get("name", ""))
         if isinstance(error, HTTPException):
             message = NO_METHOD if error.status_code == 405 else NO_ROUTE

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from minikube_lite.api.context import Context
 from minikube_lite.api.manifests import GROUP
 from minikube_lite.api.negotiation import json_response
-from minikube_lite.api.resources import PODS, RESOURCES
+from minikube_lite.api.resources import PODS, RESOURCES, WRITABLE
 from minikube_lite.node.service import Json
 
 KUBERNETES = "1.32"
@@ -66,22 +66,25 @@ def _sub(name: str, kind: str, *verbs: str) -> Json:
 
 
 def openapi() -> Json:
-    """OpenAPI v3 of v1, only as far as kubectl reads it: that a pod's writes take `fieldValidation`, so that it leaves
+    """OpenAPI v3 of v1, only as far as kubectl reads it: that writes take `fieldValidation`, so that it leaves
     validation to the node (k8s.io/cli-runtime/pkg/resource `QueryParamVerifier`)."""
-    kind = [{"group": "", "version": "v1", "kind": "Pod"}]
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-    write = {
-        "parameters": [parameter],
-        "responses": {"200": {"description": "OK"}},
-        "x-kubernetes-group-version-kind": kind[0],
-    }
+    paths: Json = {}
+    schemas: Json = {}
+    for resource in WRITABLE:
+        kind = {"group": "", "version": "v1", "kind": resource.kind}
+        write = {
+            "parameters": [parameter],
+            "responses": {"200": {"description": "OK"}},
+            "x-kubernetes-group-version-kind": kind,
+        }
+        paths[f"/api/v1/namespaces/{{namespace}}/{resource.plural}/{{name}}"] = {"patch": write, "put": write}
+        schemas[f"io.k8s.api.core.v1.{resource.kind}"] = {"type": "object", "x-kubernetes-group-version-kind": [kind]}
     return {
         "openapi": "3.0.0",
         "info": {"title": "minikube-lite", "version": f"v{KUBERNETES}.0"},
-        "paths": {"/api/v1/namespaces/{namespace}/pods/{name}": {"patch": write, "put": write}},
-        "components": {
-            "schemas": {"io.k8s.api.core.v1.Pod": {"type": "object", "x-kubernetes-group-version-kind": kind}}
-        },
+        "paths": paths,
+        "components": {"schemas": schemas},
     }
 
 

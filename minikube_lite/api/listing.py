@@ -1,4 +1,4 @@
-"""GET of collections and of single objects: pods, events, nodes, namespaces. Routes for `app`."""
+"""GET of collections and of single objects. Routes for `app`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.routing import Route
 from minikube_lite.api.context import Context
 from minikube_lite.api.negotiation import json_response, shape_of
 from minikube_lite.api.query import boolean, integer
-from minikube_lite.api.resources import EVENTS, NAMESPACES, NODES, PODS, Resource
+from minikube_lite.api.resources import EVENTS, NAMESPACES, NODES, WATCHABLE, Resource
 from minikube_lite.api.selectors import Predicate, select
 from minikube_lite.api.watch import watch
 
 
 def routes(context: Context) -> list[Route]:
-    """The read-only paths; those of one namespace's pods are shared with the writes and live in `pods`."""
+    """The read-only paths; those of one namespace's pods and the like are shared with the writes and live in `pods`."""
 
     def collection(resource: Resource) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -31,13 +31,13 @@ def routes(context: Context) -> list[Route]:
         scope = "/namespaces/{namespace}" if resource.namespaced else ""
         return Route(f"/api/v1{scope}/{resource.plural}/{{name}}", endpoint)
 
+    by_name = {resource.plural: resource for resource in WATCHABLE}
+
     async def everywhere(request: Request) -> Response:
-        resource = {"pods": PODS, "events": EVENTS}[request.url.path.rsplit("/", 1)[1]]
-        return list_or_watch(context, request, resource)
+        return list_or_watch(context, request, by_name[request.url.path.rsplit("/", 1)[1]])
 
     return [
-        Route("/api/v1/pods", everywhere),
-        Route("/api/v1/events", everywhere),
+        *(Route(f"/api/v1/{plural}", everywhere) for plural in by_name),
         collection(EVENTS),
         collection(NODES),
         collection(NAMESPACES),

@@ -1,7 +1,7 @@
-"""The pods of one namespace: read, created, replaced, applied, deleted. Routes for `app`.
+"""The pods, ConfigMaps and Secrets of one namespace: read, created, replaced, applied, deleted. Routes for `app`.
 
-A write changes the manifests directory, by `node.apply` and `node.delete_pod`; the watcher does the rest. So what is
-answered to a create is the pod as the node shows it once it has seen the file.
+A write changes the manifests directory, by `node.apply`, `node.delete_pod` and `node.delete_config`; the watcher does
+the rest. So what is answered to a create is the object as the node shows it once it has seen the file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,8 +25,8 @@ from minikube_lite.api.failures import ApiError, bad_request, failure, invalid
 from minikube_lite.api.listing import get, list_or_watch, selection
 from minikube_lite.api.negotiation import json_response, shape_of
 from minikube_lite.api.query import dry_run, integer
-from minikube_lite.api.resources import PODS
-from minikube_lite.node.service import ApplyItem, ApplyOutcome, Json, ServiceError
+from minikube_lite.api.resources import PODS, WRITABLE, Resource
+from minikube_lite.node.service import ApplyItem, ApplyOutcome, Json, ServiceError, Watched
 
 SEEN_WITHIN = 1.0
 """Seconds to wait for the node to see a file that was just written, before answering with what was sent."""
@@ -48,14 +48,24 @@ _AWKWARD = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
 
 
 def routes(context: Context) -> list[Route]:
-    collection, single = "/api/v1/namespaces/{namespace}/pods", "/api/v1/namespaces/{namespace}/pods/{name}"
-    writer = _Writer(context)
+    found = [route for resource in WRITABLE for route in _routes(context, resource)]
+
+    async def status(request: Request) -> Response:
+        return get(context, request, PODS)
+
+    return [*found, Route("/api/v1/namespaces/{namespace}/pods/{name}/status", status)]
+
+
+def _routes(context: Context, resource: Resource) -> list[Route]:
+    collection = f"/api/v1/namespaces/{{namespace}}/{resource.plural}"
+    single = f"{collection}/{{name}}"
+    writer = _Writer(context, resource)
 
     async def read_collection(request: Request) -> Response:
-        return list_or_watch(context, request, PODS)
+        return list_or_watch(context, request, resource)
 
     async def read_one(request: Request) -> Response:
-        return get(context, request, PODS)
+        return get(context, request, resource)
 
     return [
         Route(collection, read_collection),
@@ -65,56 +75,59 @@ def routes(context: Context) -> list[Route]:
         Route(single, writer.replace, methods=["PUT"]),
         Route(single, writer.patch, methods=["PATCH"]),
         Route(single, writer.delete, methods=["DELETE"]),
-        Route(f"{single}/status", read_one),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    pod: Json
+    object: Json
     item: ApplyItem
     before: int
     """The collection's version before the write."""
 
 
 class _Writer:
-    def __init__(self, context: Context) -> None:
+    """Of one kind of objects."""
+
+    def __init__(self, context: Context, resource: Resource) -> None:
         self.context = context
         self.node = context.node
+        self.resource = resource
 
     async def create(self, request: Request) -> Response:
-        pod = _checked(await read_object(request), request.path_params["namespace"])
+        pod = _checked(self.resource, await read_object(request), request.path_params["namespace"])
         name = pod["metadata"].get("name")
         if not name and pod["metadata"].get("generateName"):
             name = pod["metadata"]["name"] = pod["metadata"]["generateName"] + secrets.token_hex(3)[:5]
         async with self.context.writing:
             if self._current(pod) is not None:
-                message = f'pods "{name}" already exists'
-                raise ApiError(409, message, reason="AlreadyExists", kind="pods", name=name or "")
+                plural = self.resource.plural
+                message = f'{plural} "{name}" already exists'
+                raise ApiError(409, message, reason="AlreadyExists", kind=plural, name=name or "")
             written = await self._write(request, pod)
         return await self._answer(request, written, 201)
 
     async def replace(self, request: Request) -> Response:
-        pod = _checked(await read_object(request), request.path_params["namespace"], request.path_params["name"])
+        body, path = await read_object(request), request.path_params
+        pod = _checked(self.resource, body, path["namespace"], path["name"])
         async with self.context.writing:
             current = self._current(pod)
             if current is None:
-                raise failure(404, f'pods "{pod["metadata"]["name"]}" not found')
-            _check_precondition(pod["metadata"], current)
+                raise failure(404, f'{self.resource.plural} "{pod["metadata"]["name"]}" not found')
+            self._check_precondition(pod["metadata"], current)
             written = await self._write(request, pod)
         return await self._answer(request, written, 200)
 
     async def patch(self, request: Request) -> Response:
-        """Server-side apply: the body is the whole of what is wanted, so the pod becomes exactly that."""
+        """Server-side apply: the body is the whole of what is wanted, so the object becomes exactly that."""
         if media_type_of(request) not in APPLY_TYPES:
             raise failure(
                 415,
                 f"{media_type_of(request)} is not supported: only {APPLY_TYPES[0]} is"
                 " (hint: kubectl apply --server-side, or minikube-lite apply)",
             )
-        pod = _checked(
-            await read_object(request, APPLY_TYPES), request.path_params["namespace"], request.path_params["name"]
-        )
+        body, path = await read_object(request, APPLY_TYPES), request.path_params
+        pod = _checked(self.resource, body, path["namespace"], path["name"])
         async with self.context.writing:
             code = 200 if self._current(pod) is not None else 201
             written = await self._write(request, pod)
@@ -126,62 +139,68 @@ class _Writer:
         namespace, name = request.path_params["namespace"], request.path_params["name"]
         async with self.context.writing:
             if isinstance(options.get("preconditions"), dict):
-                _check_precondition(options["preconditions"], self.node.get("Pod", namespace, name))
-            pod = await self.node.delete_pod(namespace, name, grace, dry)
+                self._check_precondition(options["preconditions"], self.node.get(self.resource.kind, namespace, name))
+            gone = await self._delete(namespace, name, grace, dry)
         shape = shape_of(request)
-        return json_response(shape.one(PODS, pod, self.context.clock()), pretty=shape.pretty)
+        return json_response(shape.one(self.resource, gone, self.context.clock()), pretty=shape.pretty)
+
+    async def _delete(self, namespace: str, name: str, grace: float | None, dry: bool) -> Json:
+        kind = self.resource.kind
+        if kind == "ConfigMap" or kind == "Secret":
+            return await self.node.delete_config(kind, namespace, name, dry)
+        return await self.node.delete_pod(namespace, name, grace, dry)
 
     async def delete_collection(self, request: Request) -> Response:
         options = await read_options(request)
         dry, grace = dry_run(request.query_params, options), _grace(request, options)
-        wanted, shape = selection(request, PODS), shape_of(request)
+        wanted, shape = selection(request, self.resource), shape_of(request)
         namespace = request.path_params["namespace"]
         async with self.context.writing:
-            listed = self.node.list("Pod", namespace)
+            listed = self.node.list(self.resource.kind, namespace)
             deleted = []
-            for pod in filter(wanted, listed.items):
+            for item in filter(wanted, listed.items):
                 try:
-                    deleted.append(await self.node.delete_pod(namespace, pod["metadata"]["name"], grace, dry))
+                    deleted.append(await self._delete(namespace, item["metadata"]["name"], grace, dry))
                 except ServiceError as error:
                     if error.code != 404:  # gone in the meantime is what was wanted
                         raise
-        shown = shape.many(PODS, deleted, listed.resource_version, self.context.clock())
+        shown = shape.many(self.resource, deleted, listed.resource_version, self.context.clock())
         return json_response(shown, pretty=shape.pretty)
 
     def _current(self, pod: Json) -> Json | None:
         metadata = pod["metadata"]
         try:
-            return self.node.get("Pod", metadata["namespace"], metadata.get("name") or "")
+            return self.node.get(self.resource.kind, metadata["namespace"], metadata.get("name") or "")
         except ServiceError as error:
             if error.code != 404:
                 raise
             return None
 
     async def _write(self, request: Request, pod: Json) -> _Written:
-        """Apply one pod; `writing` is held."""
+        """Apply one object; `writing` is held."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name") or ""
-        before = self.node.list("Pod", namespace).resource_version
+        before = self.node.list(self.resource.kind, namespace).resource_version
         outcome = await self.node.apply(
             as_manifest(pod), source="request", base_dir="/", namespace=namespace, dry_run=dry_run(request.query_params)
         )
-        _raise_problems(outcome, name)
+        _raise_problems(outcome, self.resource.kind, name)
         return _Written(pod, outcome.items[0], before)
 
     async def _answer(self, request: Request, written: _Written, code: int) -> Response:
-        """The pod as the node has it then; as it was sent, for a dry run."""
-        shown, item, shape = written.pod, written.item, shape_of(request)
+        """The object as the node has it then; as it was sent, for a dry run."""
+        shown, item, shape = written.object, written.item, shape_of(request)
         if not dry_run(request.query_params):
             if item.result != "unchanged":
                 await self._until_seen(item.namespace, item.name, written.before)
             shown = self._current(shown) or shown
-        response = json_response(shape.one(PODS, shown, self.context.clock()), code, pretty=shape.pretty)
+        response = json_response(shape.one(self.resource, shown, self.context.clock()), code, pretty=shape.pretty)
         for warning in item.warnings:  # RFC 7234, 5.5, as the API server sends them; kubectl prints them
             text = warning.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
             response.headers.append("warning", f'299 - "{" ".join(text.split())}"')
         return response
 
     async def _until_seen(self, namespace: str, name: str, since: int) -> None:
-        changes = self.node.watch("Pod", namespace, since)
+        changes = self.node.watch(cast(Watched, self.resource.kind), namespace, since)
         try:
             async with asyncio.timeout(SEEN_WITHIN):
                 async for event in changes:
@@ -193,13 +212,28 @@ class _Writer:
             if isinstance(changes, AsyncGenerator):
                 await changes.aclose()
 
+    def _check_precondition(self, wanted: Json, current: Json) -> None:
+        """`resourceVersion` and `uid`, where given, must be those of the object that is there. Raises 409."""
+        metadata = current.get("metadata", {})
+        name = metadata.get("name", "")
+        for field in ("uid", "resourceVersion"):
+            if wanted.get(field) and str(wanted[field]) != str(metadata.get(field, "")):
+                raise failure(
+                    409,
+                    f'Operation cannot be fulfilled on {self.resource.plural} "{name}": {field} is'
+                    f" {metadata.get(field)}, not {wanted[field]}; the object has been modified"
+                    " (hint: apply your change to the latest version)",
+                )
 
-def _checked(pod: Json, namespace: str, name: str = "") -> Json:
+
+def _checked(resource: Resource, pod: Json, namespace: str, name: str = "") -> Json:
     """A copy of the body that says what the path says. Raises 400 where they disagree."""
     pod = copy.deepcopy(pod)
-    if pod.get("kind") != "Pod" or pod.get("apiVersion") != "v1":
+    if pod.get("kind") != resource.kind or pod.get("apiVersion") != "v1":
         sent = f"{pod.get('apiVersion', '')}, Kind={pod.get('kind', '')}"
-        raise bad_request(f"the object provided is unrecognized: {sent} (hint: this resource is v1, Kind=Pod)")
+        raise bad_request(
+            f"the object provided is unrecognized: {sent} (hint: this resource is v1, Kind={resource.kind})"
+        )
     metadata = pod.setdefault("metadata", {})
     if not isinstance(metadata, dict):
         raise bad_request("metadata must be an object")
@@ -230,19 +264,6 @@ def as_manifest(pod: Json) -> bytes:
     return _AWKWARD.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8", "replace") + b"\n"
 
 
-def _check_precondition(wanted: Json, current: Json) -> None:
-    """`resourceVersion` and `uid`, where given, must be those of the pod that is there. Raises 409."""
-    metadata = current.get("metadata", {})
-    name = metadata.get("name", "")
-    for field in ("uid", "resourceVersion"):
-        if wanted.get(field) and str(wanted[field]) != str(metadata.get(field, "")):
-            raise failure(
-                409,
-                f'Operation cannot be fulfilled on pods "{name}": {field} is {metadata.get(field)}, not'
-                f" {wanted[field]}; the object has been modified (hint: apply your change to the latest version)",
-            )
-
-
 def _grace(request: Request, options: Json) -> float | None:
     grace = integer(request.query_params, "gracePeriodSeconds")
     if grace is None:
@@ -256,7 +277,7 @@ def _grace(request: Request, options: Json) -> float | None:
     return float(grace)
 
 
-def _raise_problems(outcome: ApplyOutcome, name: str) -> None:
+def _raise_problems(outcome: ApplyOutcome, kind: str, name: str) -> None:
     """422 `Invalid`, one cause per problem; 400 where nothing could be made of the body at all."""
     if outcome.problems:
         told = [problem.message + (f" ({problem.hint})" if problem.hint else "") for problem in outcome.problems]
@@ -268,7 +289,7 @@ def _raise_problems(outcome: ApplyOutcome, name: str) -> None:
         ]
         lines = [f"{field}: {text}" if field else text for text, field in zip(told, fields, strict=True)]
         text = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
-        raise ApiError(422, f'Pod "{name}" is invalid: {text}', causes=causes, kind="Pod", name=name)
+        raise ApiError(422, f'{kind} "{name}" is invalid: {text}', causes=causes, kind=kind, name=name)
     if not outcome.items:
         raise bad_request("the body of the request holds no object")
     if outcome.items[0].result == "skipped":

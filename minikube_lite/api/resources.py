@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["Pod", "Event", "Node", "Namespace"]
+from minikube_lite.node.service import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,24 @@ EVENTS = Resource(
         "type",
     ),
 )
+CONFIGMAPS = Resource(
+    kind="ConfigMap",
+    plural="configmaps",
+    singular="configmap",
+    short=("cm",),
+    namespaced=True,
+    verbs=PODS.verbs,
+    fields=(),
+)
+SECRETS = Resource(
+    kind="Secret",
+    plural="secrets",
+    singular="secret",
+    short=(),
+    namespaced=True,
+    verbs=PODS.verbs,
+    fields=("type",),
+)
 NODES = Resource(
     kind="Node",
     plural="nodes",
@@ -80,4 +97,7 @@ NAMESPACES = Resource(
     fields=("status.phase",),
 )
 
-RESOURCES = (PODS, EVENTS, NODES, NAMESPACES)
+RESOURCES = (PODS, CONFIGMAPS, EVENTS, NAMESPACES, NODES, SECRETS)
+WRITABLE = (PODS, CONFIGMAPS, SECRETS)
+"""What stands in the manifests directory."""
+WATCHABLE = (*WRITABLE, EVENTS)

@@ -5,6 +5,7 @@ Source of the columns: kubernetes/pkg/printers/internalversion/printers.go. Prio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from minikube_lite.api.resources import Resource
@@ -39,6 +40,17 @@ _COLUMNS: dict[str, tuple[tuple[str, str, str, int, str], ...]] = {
         ("Count", "string", "", 1, "How often it was seen."),
         ("Name", "string", "name", 1, "The event's own name."),
     ),
+    "ConfigMap": (
+        ("Name", "string", "name", 0, "Name must be unique within a namespace."),
+        ("Data", "string", "", 0, "How many values it holds."),
+        ("Age", "string", "", 0, "Time since the ConfigMap was created."),
+    ),
+    "Secret": (
+        ("Name", "string", "name", 0, "Name must be unique within a namespace."),
+        ("Type", "string", "", 0, "What it is for."),
+        ("Data", "string", "", 0, "How many values it holds."),
+        ("Age", "string", "", 0, "Time since the Secret was created."),
+    ),
     "Node": (
         ("Name", "string", "name", 0, "The node's name."),
         ("Status", "string", "", 0, "Whether the node is ready."),
@@ -67,7 +79,7 @@ def columns_of(resource: Resource) -> list[Json]:
 
 def row_of(resource: Resource, item: Json, now: float) -> list[Any]:
     """The cells of one object; `now` is the wall clock, in seconds since the epoch."""
-    return {"Pod": _pod, "Event": _event, "Node": _node, "Namespace": _namespace}[resource.kind](item, now)
+    return _ROWS[resource.kind](item, now)
 
 
 def _since(stamp: Any, now: float) -> str:
@@ -140,6 +152,26 @@ def _node(item: Json, now: float) -> list[Any]:
     ]
 
 
+def _config_map(item: Json, now: float) -> list[Any]:
+    size = len(item.get("data") or ()) + len(item.get("binaryData") or ())
+    return [item["metadata"].get("name", ""), str(size), _age(item, now)]
+
+
+def _secret(item: Json, now: float) -> list[Any]:
+    name, size = item["metadata"].get("name", ""), len(item.get("data") or ())
+    return [name, item.get("type", ""), str(size), _age(item, now)]
+
+
 def _namespace(item: Json, now: float) -> list[Any]:
     phase = (item.get("status") or {}).get("phase", "Active")
     return [item["metadata"].get("name", ""), phase, _age(item, now)]
+
+
+_ROWS: dict[str, Callable[[Json, float], list[Any]]] = {
+    "Pod": _pod,
+    "Event": _event,
+    "ConfigMap": _config_map,
+    "Secret": _secret,
+    "Node": _node,
+    "Namespace": _namespace,
+}

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-d
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Literal, cast
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,15 +15,15 @@ from minikube_lite.api.context import Context
 from minikube_lite.api.failures import bad_request, failure, of_service_error
 from minikube_lite.api.negotiation import Shape, encode, shape_of
 from minikube_lite.api.query import boolean, integer
-from minikube_lite.api.resources import EVENTS, PODS, Resource
+from minikube_lite.api.resources import WATCHABLE, Resource
 from minikube_lite.api.selectors import Predicate, everything
 from minikube_lite.api.streams import Stream
-from minikube_lite.node.service import Json, ObjectList, ServiceError, WatchEvent
+from minikube_lite.node.service import Json, ObjectList, ServiceError, Watched, WatchEvent
 
 
 def watch(context: Context, request: Request, resource: Resource, namespace: str | None, wanted: Predicate) -> Response:
     """The response of one watch. Raises 400 for parameters, 405 where there is nothing to watch, 410 `Expired`."""
-    if resource not in (PODS, EVENTS):
+    if resource not in WATCHABLE:
         raise failure(405, f"watch is not supported on {resource.plural}")
     query, shape = request.query_params, shape_of(request)
     seconds = integer(query, "timeoutSeconds")
@@ -43,7 +43,7 @@ def watch(context: Context, request: Request, resource: Resource, namespace: str
     else:
         initial, mark = [], False
         lines.resume(context.node.list(resource.kind, namespace))
-    changes = context.node.watch(cast(Literal["Pod", "Event"], resource.kind), namespace, since)
+    changes = context.node.watch(cast(Watched, resource.kind), namespace, since)
     lines.version = since
     chunks = lines.chunks(initial, changes, since if mark else None)
     return Stream(chunks, context.stopping, media_type="application/json", seconds=seconds or None, last=lines.last)

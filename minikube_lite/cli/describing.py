@@ -19,6 +19,8 @@ MANIFEST = "node.minikube-lite/manifest"
 """The annotation that names the manifest file."""
 HEALTHCHECK = "node.minikube-lite/ignored-healthcheck"
 """The annotation that names the containers whose image has a health check."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The annotation in which kubectl keeps a whole object: never shown, as by kubectl."""
 LONG = 140
 
 
@@ -28,6 +30,7 @@ def describe_pod(pod: Json, events: list[Json], now: float) -> str:
     annotations = dict(metadata.get("annotations") or {})
     manifest = annotations.pop(MANIFEST, "")
     annotations.pop(HEALTHCHECK, None)
+    annotations.pop(LAST_APPLIED, None)
     lines = [f"Name:\t{metadata['name']}", f"Namespace:\t{metadata.get('namespace', '')}"]
     if spec.get("priority") is not None:
         lines.append(f"Priority:\t{spec['priority']}")
@@ -41,8 +44,8 @@ def describe_pod(pod: Json, events: list[Json], now: float) -> str:
         lines.append(f"Manifest:\t{manifest}")
     if status.get("startTime"):
         lines.append(f"Start Time:\t{_rfc1123(status['startTime'])}")
-    lines += _pairs("Labels", metadata.get("labels"), "=")
-    lines += _annotations(annotations)
+    lines += pair_lines("Labels", metadata.get("labels"), "=")
+    lines += annotation_lines(annotations)
     lines += _state_of_pod(metadata, status, now)
     lines.append(f"IP:\t{status.get('podIP', '')}")
     addresses = [entry.get("ip", "") for entry in status.get("podIPs") or []]
@@ -53,7 +56,7 @@ def describe_pod(pod: Json, events: list[Json], now: float) -> str:
     lines += _conditions(status.get("conditions") or [])
     lines += volume_lines(spec.get("volumes") or [])
     lines.append(f"QoS Class:\t{status.get('qosClass', '')}")
-    lines += _pairs("Node-Selectors", spec.get("nodeSelector"), "=")
+    lines += pair_lines("Node-Selectors", spec.get("nodeSelector"), "=")
     tolerations = sorted(spec.get("tolerations") or [], key=lambda entry: str(entry.get("key") or ""))
     lines += _list("Tolerations", [_toleration(entry) for entry in tolerations])
     text = "\n".join(lines)
@@ -244,7 +247,8 @@ def event_lines(events: list[Json], now: float) -> list[str]:
     return lines
 
 
-def _pairs(title: str, pairs: Json | None, between: str) -> list[str]:
+def pair_lines(title: str, pairs: Json | None, between: str) -> list[str]:
+    """Labels and the like, sorted, one a line."""
     return _list(title, [f"{key}{between}{_plain(value)}" for key, value in sorted((pairs or {}).items())])
 
 
@@ -252,7 +256,8 @@ def _list(title: str, entries: list[str]) -> list[str]:
     return [f"{title}:\t{entries[0]}", *(f"\t{entry}" for entry in entries[1:])] if entries else [f"{title}:\t{NONE}"]
 
 
-def _annotations(annotations: Json) -> list[str]:
+def annotation_lines(annotations: Json) -> list[str]:
+    """Annotations, long ones on lines of their own and shortened."""
     entries = []
     for key, value in sorted(annotations.items()):
         text = str(value).removesuffix("\n")

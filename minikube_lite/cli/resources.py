@@ -32,10 +32,13 @@ class Kind:
 
 
 POD = Kind("Pod", "pods", "po")
+CONFIG_MAP = Kind("ConfigMap", "configmaps", "cm")
+SECRET = Kind("Secret", "secrets")
 EVENT = Kind("Event", "events", "ev")
 NODE = Kind("Node", "nodes", "no", namespaced=False)
 NAMESPACE = Kind("Namespace", "namespaces", "ns", namespaced=False)
-KINDS = (POD, EVENT, NODE, NAMESPACE)
+KINDS = (POD, CONFIG_MAP, SECRET, EVENT, NODE, NAMESPACE)
+WRITABLE = (POD, CONFIG_MAP, SECRET)
 BY_NAME = {name: kind for kind in KINDS for name in kind.names}
 
 

@@ -36,6 +36,8 @@ class PodDesired:
     pod: Pod
     source: str
     """The manifest file it stands in, for messages."""
+    inputs: int = 0
+    """Version of what the pod refers to (ConfigMaps, Secrets): another number, other content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Failure:
     at: float
     count: int = 1
     """Consecutive failed tries; back-off is derived from it."""
+    inputs: int = 0
+    """`PodDesired.inputs` that it failed with: with others it is tried again at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minikube_lite.core import oci_defaults
-from minikube_lite.core.expansion import expand, expand_environment
+from minikube_lite.core.environment import CannotRun, Environment
+from minikube_lite.core.expansion import expand
 from minikube_lite.core.resources import container_resources, oom_score_adj, pod_resources
 from minikube_lite.core.volumes import in_order
 from minikube_lite.spec.objects import Capabilities, Container, Pod, SecurityContext
@@ -25,20 +26,12 @@ __all__ = [
     "pod_hostname",
     "pod_resources",
     "sandbox_namespaces",
+    "without_secrets",
 ]
 
 Json = dict[str, Any]
 HOSTNAME_MAX = 63
 """Bytes; the kernel would take 64, the kubelet and DNS labels do not."""
-
-
-class CannotRun(ValueError):
-    """The spec and the image together do not make a container. `reason` is the word for its waiting state."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 def sandbox_namespaces(pod: Pod) -> list[str]:
@@ -64,6 +57,7 @@ def container_config(
     shm: str | None,
     user: tuple[int, int, Sequence[int]],
     rootfs: str,
+    environment: Environment,
     uid: str = "",
     node_memory: int = 0,
     seccomp: Mapping[str, Any] | None = None,
@@ -73,16 +67,16 @@ def container_config(
 
     `image_config` is the `config` object of the image ({} for none), `namespaces` OCI type → path to join, `mounts`
     come after the kernel's own and replace those on the same destination, `shm` is the host's path of the pod's
-    shared memory, `user` (uid, gid, further gids), `node_memory` bytes (0: not known), `seccomp` what core.seccomp
-    made for `bounding_set`, `devices` those of the machine, for a privileged container. Raises CannotRun where
-    neither spec nor image has a command.
+    shared memory, `user` (uid, gid, further gids), `environment` the variables of the spec, `node_memory` bytes
+    (0: not known), `seccomp` what core.seccomp made for `bounding_set`, `devices` those of the machine, for a
+    privileged container. Raises CannotRun where neither spec nor image has a command.
     """
     security = container.security_context or SecurityContext()
     privileged = bool(security.privileged)
     uts_is_own = not pod.spec.host_network and "uts" not in namespaces
     config: Json = {
         "ociVersion": "1.1.0",
-        "process": _process(pod, container, image_config, user, security, node_memory),
+        "process": _process(pod, container, image_config, user, security, environment.values, node_memory),
         "root": {"path": rootfs, "readonly": bool(security.read_only_root_filesystem)},
         "mounts": _mounts(mounts, "/dev/shm" if pod.spec.host_ipc else shm, privileged),
         "annotations": _annotations(pod, container, uid),
@@ -102,6 +96,16 @@ def container_config(
     if uts_is_own:
         config["hostname"] = pod_hostname(pod)
     return config
+
+
+def without_secrets(
+    config: Json, container: Container, image_config: Mapping[str, Any], environment: Environment
+) -> Json:
+    """The config as it may be written down: secret variables are not there, and no command line has them in it."""
+    process = config["process"]
+    env = [entry for entry in process["env"] if entry.partition("=")[0] not in environment.secret]
+    args = command_line(container, image_config, environment.public.values)
+    return {**config, "process": {**process, "env": env, "args": args}}
 
 
 def exec_process(process: Mapping[str, Any], command: Sequence[str], tty: bool) -> Json:
@@ -130,20 +134,15 @@ def command_line(container: Container, image_config: Mapping[str, Any], env: Map
     return command + args
 
 
-def pod_environment(container: Container) -> dict[str, str]:
-    """The environment that the spec gives, references expanded."""
-    return expand_environment((entry.name, entry.value) for entry in container.env if entry.value_from is None)
-
-
 def _process(
     pod: Pod,
     container: Container,
     image_config: Mapping[str, Any],
     user: tuple[int, int, Sequence[int]],
     security: SecurityContext,
+    own: Mapping[str, str],
     node_memory: int,
 ) -> Json:
-    own = pod_environment(container)
     env = dict(entry.partition("=")[::2] for entry in image_config.get("Env") or ())
     env.setdefault("PATH", oci_defaults.PATH)
     if not pod.spec.host_network:

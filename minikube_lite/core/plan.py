@@ -135,7 +135,7 @@ def _reconcile(desired: PodDesired, observed: PodObserved, now: float, policy: P
         _make_sandbox(pod, observed, now, policy),
         _set_up_volumes(pod, observed, now, policy),
         _resize_pod(pod, observed),
-        *(_container(container, pod, observed, now, policy) for container in pod.spec.containers),
+        *(_container(container, desired, observed, now, policy) for container in pod.spec.containers),
     )
 
 
@@ -227,8 +227,8 @@ def _leaving(pod: Pod, observed: PodObserved) -> bool:
 # -- one container ---------------------------------------------------------------------------------------------------
 
 
-def _container(container: Container, pod: Pod, observed: PodObserved, now: float, policy: Policy) -> Plan:
-    seen = _seen(observed, container)
+def _container(container: Container, desired: PodDesired, observed: PodObserved, now: float, policy: Policy) -> Plan:
+    seen, pod = _seen(observed, container), desired.pod
     if seen.state == "running":
         return _running(container, seen, pod, now, policy) if _sandbox_ready(observed) else NOTHING
     start = next_start(container, seen, pod, now, policy)
@@ -240,7 +240,8 @@ def _container(container: Container, pod: Pod, observed: PodObserved, now: float
         return _pull(container, seen, now, policy)
     if not _sandbox_ready(observed) or not _volumes_ready(pod, observed):
         return NOTHING
-    if start.at > now:
+    failed = seen.create_failure
+    if start.at > now and (failed is None or failed.inputs == desired.inputs):
         return Plan((), start.at)
     if not _fits(container, seen, pod, observed):
         return NOTHING

@@ -27,6 +27,9 @@ MAX_MESSAGE = 1 << 18
 PINNABLE = ("network", "ipc", "uts")
 """What `sandbox` makes. A shared PID namespace needs a process: the node starts it and pins `ns/pid` itself."""
 
+PRIVATE = "private"
+"""The name of what `private_memory` makes."""
+
 
 def serve_sandboxes(control: socket) -> None:
     """Serve `sandbox` requests, one after the other, until the launcher closes the socket: `NUMBER JSON` each way.
@@ -97,10 +100,27 @@ def remove_sandbox(directory: str, cgroup: str | None) -> None:
 
 def unmount_pins(directory: str) -> None:
     """Detach what a sandbox mounts, as often as it is mounted."""
-    own = {f"{directory}/shm", *(f"{directory}/ns/{FLAGS[kind][1]}" for kind in (*PINNABLE, "pid"))}
+    own = {
+        f"{directory}/shm",
+        f"{directory}/{PRIVATE}",
+        *(f"{directory}/ns/{FLAGS[kind][1]}" for kind in (*PINNABLE, "pid")),
+    }
     for path in reversed(list(mounts_below(directory))):
         if path in own:
             kernel.umount2(path, kernel.MNT_DETACH)
+
+
+def private_memory(directory: str) -> str:
+    """A directory of the sandbox at `directory` for what may be on no disk: a tmpfs that only root looks into.
+
+    Made when it is first asked for; goes with the sandbox. Raises OSError.
+    """
+    path = f"{directory}/{PRIVATE}"
+    if not os.path.ismount(path):
+        os.makedirs(path, 0o700, exist_ok=True)
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+        kernel.mount("tmpfs", path, "tmpfs", flags, "mode=700,size=64m")
+    return path
 
 
 def mounts_below(directory: str) -> Iterator[str]:

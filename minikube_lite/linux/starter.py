@@ -89,6 +89,10 @@ def prepare(host: Host, message: Mapping[str, Any], shim: dict[str, Any], made: 
     config = read_json(f"{bundle}/config.json")
     if config is None:
         raise Failure("CreateError", f"{bundle}/config.json: No such file or directory")
+    if elsewhere := message.get("process"):  # what may be on no disk: a file in memory has it
+        config["process"] = read_json(elsewhere)
+        if config["process"] is None:
+            raise Failure("CreateError", f"{elsewhere}: No such file or directory")
     start = Start(host, config, message, shim)
     if not claim(bundle, shim):
         raise Failure("AlreadyClaimed", f"{bundle} was claimed by another process")

@@ -18,16 +18,23 @@ from typing import Any, Literal
 
 from minikube_lite.node.manifests import ManifestDirectory, being_written
 from minikube_lite.node.service import ApplyItem, ApplyOutcome
+from minikube_lite.spec import kinds
+from minikube_lite.spec.configs import Config, forbidden_changes
 from minikube_lite.spec.manifest import Document, read_manifest, without_document
 from minikube_lite.spec.objects import Pod
 from minikube_lite.spec.problems import InvalidManifest, Problem
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all, and durably. Raises OSError, and then nothing has changed."""
+def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write `data` to `path`, whole or not at all, and durably. Raises OSError, and then nothing has changed.
+
+    `private`: a new file is its owner's alone. One that is there keeps its owner and rights.
+    """
     temporary = path.with_name(f".new-{secrets.token_hex(8)}")  # short: a name may have 255 bytes, and no more
     try:
-        with temporary.open("xb") as file:
+        private = private or path.exists()  # until it has the rights of the old one
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -70,12 +77,12 @@ class Editor:
     def __init__(self, directory: ManifestDirectory) -> None:
         self._directory = directory
 
-    def find(self, key: str) -> Place | None:
-        """The document of this pod: its owner's, else any that names it, broken ones too."""
-        owner = os.path.basename(self._directory.owners.get(key, ""))
+    def find(self, id: str) -> Place | None:
+        """The document of this object (`Document.id`): its owner's, else any that names it, broken ones too."""
+        owner = os.path.basename(self._directory.owners.get(id, ""))
         for name in sorted(self._directory.files, key=lambda name: (name != owner, name)):
             for index, document in enumerate(self._directory.files[name].documents):
-                if document.kind == "Pod" and f"{document.namespace}/{document.name}" == key:
+                if kinds.is_used(document.kind) and document.id == id:
                     return Place(name, index)
         return None
 
@@ -95,10 +102,13 @@ class Editor:
             problems += [problem for problem in found if problem not in problems]
             if found:
                 continue
-            if document.pod is None:
+            if not document.used:
                 items.append(
                     ApplyItem(document.kind, document.namespace, document.name, "skipped", (), document.skipped)
                 )
+                continue
+            if forbidden := self._forbidden(document, source):
+                problems += forbidden
                 continue
             try:
                 items.append(self._apply_one(data, document, base_dir, dry_run))
@@ -109,32 +119,40 @@ class Editor:
                 problems.append(Problem(message, source, document.line))
         return ApplyOutcome(tuple(items), tuple(problems))
 
+    def _forbidden(self, document: Document, source: str) -> list[Problem]:
+        """What an update may not change: what an immutable ConfigMap or Secret holds, and a Secret's type."""
+        present = self._directory.configs.get(document.id)
+        if present is None or document.config is None:
+            return []
+        hint = f"delete the {document.kind} first: what uses it reads it anew"
+        return [
+            Problem(message, source, document.line, field=field, hint=hint)
+            for field, message in forbidden_changes(present, document.config)
+        ]
+
     def _apply_one(self, data: bytes, document: Document, base_dir: str, dry_run: bool) -> ApplyItem:
-        assert document.pod is not None
-        pod = document.pod
         text, wanted = self._text(data, document, base_dir)
-        place = self.find(pod.key)
-        meta = pod.metadata
+        place = self.find(document.id)
 
         def item(result: Literal["created", "configured", "unchanged"]) -> ApplyItem:
-            return ApplyItem("Pod", meta.namespace, meta.name, result, document.warnings)
+            return ApplyItem(document.kind, document.namespace, document.name, result, document.warnings)
 
         if place is None:
             if not dry_run:
-                self._write(pod.key, self._new_path(meta.namespace, meta.name), text)
+                self._write(document, self._new_path(document), text)
             return item("created")
         present = self._directory.files[place.file].documents[place.index]
-        if present.pod is not None and present.pod == wanted:
+        if present.used and _content(present) == wanted:
             return item("unchanged")
         if not dry_run:
             self._settled(place.file)
-            self._write(pod.key, self._directory.path / place.file, self._replaced(place, text))
+            self._write(document, self._directory.path / place.file, self._replaced(place, text))
         return item("configured")
 
-    def _write(self, key: str, path: Path, data: bytes) -> None:
-        """Who applies a pod says where it is from now on, whatever another file says of it."""
-        replace_file(path, data)
-        self._directory.owners[key] = str(path)
+    def _write(self, document: Document, path: Path, data: bytes) -> None:
+        """Who applies an object says where it is from now on, whatever another file says of it."""
+        replace_file(path, data, private=document.kind == "Secret")
+        self._directory.owners[document.id] = str(path)
         self._directory.refresh([path.name])
 
     def _settled(self, name: str) -> None:
@@ -159,7 +177,7 @@ class Editor:
                 return data
         return _join(without_document(file.data, place.index), text)
 
-    def _text(self, data: bytes, document: Document, base_dir: str) -> tuple[bytes, Pod | None]:
+    def _text(self, data: bytes, document: Document, base_dir: str) -> tuple[bytes, Pod | Config | None]:
         """The document as a file of its own: its own text where it stands alone, images as absolute paths."""
         explicit = document.raw.get("metadata", {}).get("namespace")
         if document.in_list or (not explicit and document.namespace != "default"):
@@ -175,11 +193,11 @@ class Editor:
             text = text[3:].lstrip(b" \t").lstrip(b"\r\n") if text[3:4] in (b"\n", b"\r", b" ") else text
         text = text.rstrip() + b"\n"
         again = read_manifest(text, "").documents
-        if len(again) == 1 and again[0].key == document.key and (moved or again[0].pod == document.pod):
-            return text, again[0].pod
+        if len(again) == 1 and again[0].id == document.id and (moved or _content(again[0]) == _content(document)):
+            return text, _content(again[0])
         return self._rendered(document, base_dir)
 
-    def _rendered(self, document: Document, base_dir: str) -> tuple[bytes, Pod | None]:
+    def _rendered(self, document: Document, base_dir: str) -> tuple[bytes, Pod | Config | None]:
         """The document written anew, where its own text cannot stand alone (an item of a List, a namespace of `-n`)."""
         import yaml
 
@@ -187,20 +205,23 @@ class Editor:
         raw.setdefault("apiVersion", "v1")
         raw.setdefault("kind", "Pod")
         raw["metadata"] = {**raw.get("metadata", {}), "namespace": document.namespace}
-        raw["spec"] = spec = dict(raw["spec"])
-        for group in ("initContainers", "containers"):
-            if spec.get(group):
-                spec[group] = [_with_absolute_image(container, base_dir) for container in spec[group]]
+        if document.pod is not None:
+            raw["spec"] = spec = dict(raw["spec"])
+            for group in ("initContainers", "containers"):
+                if spec.get(group):
+                    spec[group] = [_with_absolute_image(container, base_dir) for container in spec[group]]
         data = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True).encode()
         again = read_manifest(data, "").documents
         if len(again) == 1 and again[0].raw == raw:
-            return data, again[0].pod
+            return data, _content(again[0])
         data = json.dumps(raw, indent=2).encode() + b"\n"  # PyYAML and kubectl do not quote the same scalars
-        return data, read_manifest(data, "").documents[0].pod
+        return data, _content(read_manifest(data, "").documents[0])
 
-    def _new_path(self, namespace: str, name: str) -> Path:
-        """A file name that is not taken: `web.yaml`, or `ns_web.yaml` outside the default namespace."""
-        stem = name if namespace == "default" else f"{namespace}_{name}"
+    def _new_path(self, document: Document) -> Path:
+        """A file name that is not taken: `web.yaml`, or `ns_web.yaml` outside the default namespace; `secret-web.yaml`
+        where it is not a pod."""
+        name = document.name if document.pod is not None else f"{document.kind.lower()}-{document.name}"
+        stem = name if document.namespace == "default" else f"{document.namespace}_{name}"
         if len(stem) > 200:  # with the suffix it has to fit into 255 bytes
             stem = f"{stem[:190]}-{zlib.crc32(stem.encode()):08x}"
         path = self._directory.path / f"{stem}.yaml"
@@ -210,10 +231,10 @@ class Editor:
             number += 1
         return path
 
-    def delete(self, key: str) -> bool:
-        """Cut every document of this pod out of the directory; says whether there was one. Raises OSError."""
+    def delete(self, id: str) -> bool:
+        """Cut every document of this object out of the directory; says whether there was one. Raises OSError."""
         found = False
-        while (place := self.find(key)) is not None:
+        while (place := self.find(id)) is not None:
             found = True
             self._settled(place.file)
             file = self._directory.files[place.file]
@@ -225,6 +246,10 @@ class Editor:
                 remove_file(path)
             self._directory.refresh([place.file])
         return found
+
+
+def _content(document: Document) -> Pod | Config | None:
+    return document.config if document.config is not None else document.pod
 
 
 def _alone(data: bytes) -> bool:
@@ -267,7 +292,7 @@ def _quote(path: str) -> bytes:
 def namespace_problems(document: Document, namespace: str, source: str) -> tuple[Problem, ...]:
     """As kubectl: who names a namespace means the objects of that one. `default` may just not have been named."""
     explicit = document.raw.get("metadata", {}).get("namespace")
-    if document.pod is None or not explicit or namespace in ("default", explicit):
+    if not document.used or not explicit or namespace in ("default", explicit):
         return ()
     message = f'the namespace of the object "{explicit}" does not match the namespace "{namespace}"'
     return (Problem(message, source, document.line, field="metadata.namespace", hint=f"use --namespace={explicit}"),)

@@ -229,6 +229,8 @@ class Executor:
         else:
             older_bundle, old_bundle = old_bundle, ""  # the run before this one never began: nothing to keep of it
         self._pods.save(replace(recorded, bundles={**record.bundles, name: bundle}))
+        wanted = self._desired(key)
+        inputs = 0 if wanted is None else wanted.inputs
         try:
             running = await self._runtime.start(self._pods[key], name, bundle, image)
         except RuntimeFailure as error:
@@ -241,7 +243,8 @@ class Executor:
                 await self._forget_older(record, name, old_bundle, older_bundle)
                 return
             before = seen.create_failure if seen.hash == recorded.container(name).hash else None
-            failure = _next_failure(before, error.reason, error.message)
+            before = None if before is not None and before.inputs != inputs else before
+            failure = replace(_next_failure(before, error.reason, error.message), inputs=inputs)
             back = self._pods[key].with_container(
                 name,
                 create_failure=failure,

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from minikube_lite.core import oci, sysctls
+from minikube_lite.core.environment import Environment, Lookup, environment
 from minikube_lite.images.store import Image, ImageError, ImageStore
 from minikube_lite.linux import cgroups, sandbox
 from minikube_lite.linux import records as bundle_records
@@ -24,9 +25,10 @@ from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.cgroups import Cgroup, resize
 from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
 from minikube_lite.linux.mounts import overlay
-from minikube_lite.node import bundles, image_config
+from minikube_lite.node import bundles, image_config, secret_process
 from minikube_lite.node.clock import boottime
 from minikube_lite.node.exec_session import LinuxExecSession, open_exec
+from minikube_lite.node.facts import facts
 from minikube_lite.node.host_devices import host_devices
 from minikube_lite.node.image_user import image_user
 from minikube_lite.node.log_tail import log_path
@@ -56,6 +58,7 @@ class LinuxRuntime:
 
     on_exit: OnExit
     on_sandbox_lost: Callable[[str], None]
+    lookup: Lookup
 
     def __init__(
         self,
@@ -167,7 +170,7 @@ class LinuxRuntime:
             container = Container(name=PAUSE, image="host", command=("sleep", "infinity"))
             rules = await self.seccomp.filter(pod, container, oci.bounding_set(container))
             cgroup = f"{self._paths.pod_cgroup(uid)}/{PAUSE}"
-            config = self._config(record, container, image, cgroup, rules, pid=False)
+            config = self._config(record, container, image, cgroup, rules, Environment(), pid=False)
             reply = await self._run(directory, config, image, None, rules, ignore_sigchld=True)
             pin.touch(mode=0o400)
             kernel.mount(f"/proc/{reply['pid']}/ns/pid", str(pin), None, kernel.MS_BIND)
@@ -223,16 +226,22 @@ class LinuxRuntime:
 
     async def start(self, record: PodRecord, container: str, bundle: str, image: Image) -> Running:
         directory = self.bundle(record, container, bundle)
+        env = Environment()
         try:
             cgroup = f"{self._paths.pod_cgroup(record.observed.uid)}/{container}-{bundle}"
-            spec = record.spec(container)
+            spec, env = record.spec(container), self._environment(record, container)
             volumes = await self._image_volumes(spec, image, directory)
             refuse_label(record.observed.pod, spec)
             rules = await self.seccomp.filter(record.observed.pod, spec, oci.bounding_set(spec))
-            config = self._config(record, spec, image, cgroup, rules, volumes)
+            config = self._config(record, spec, image, cgroup, rules, env, volumes)
             log_file = Path(log_path(self._paths, record, container, bundle))
             log_file.parent.mkdir(parents=True, exist_ok=True)
-            reply = await self._run(directory, config, image, str(log_file), rules)
+            kept = None
+            if env.secret:
+                kept = secret_process.keep(self._paths.pod_run(record.observed.uid), directory.name, config["process"])
+                config = oci.without_secrets(config, spec, image.config, env)
+                config["annotations"][secret_process.ANNOTATION] = ",".join(sorted(env.secret))
+            reply = await self._run(directory, config, image, str(log_file), rules, process=kept)
         except oci.CannotRun as error:
             raise RuntimeFailure(error.reason, error.message) from error
         except OSError as error:
@@ -247,7 +256,8 @@ class LinuxRuntime:
             raise RuntimeFailure("CreateContainerError", "the launcher died; it has been started again") from None
         except LauncherError as error:
             reason = "StartError" if error.reason == "StartError" else "CreateContainerError"
-            raise RuntimeFailure(reason, error.message) from error
+            secrets = (env.values[name] for name in env.secret)
+            raise RuntimeFailure(reason, secret_process.redacted(error.message, secrets)) from error
         self._watch(record, container, bundle, reply["shimPid"], reply["shimStartTime"])
         warnings = (*((rules.warning,) if rules.warning else ()), *reply.get("mismatches", ()))
         return Running(reply["pid"], reply["startedAt"], reply["startedWall"], warnings)
@@ -261,8 +271,12 @@ class LinuxRuntime:
         rules: Filter,
         *,
         ignore_sigchld: bool = False,
+        process: str | None = None,
     ) -> dict[str, Any]:
-        """Make the bundle and have it run. Raises OSError, LauncherError, LauncherDied."""
+        """Make the bundle and have it run; `process`: where the process is that takes the place of the config's.
+
+        Raises OSError, LauncherError, LauncherDied.
+        """
         for part in ("upper", "work"):
             os.makedirs(directory / part)
         (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -274,7 +288,15 @@ class LinuxRuntime:
             log=log and {"path": log, "maxBytes": LOG_MAX_BYTES, "maxFiles": LOG_MAX_FILES},
             ignoreSigchld=ignore_sigchld,
             seccomp=rules.request,
+            process=process,
         )
+
+    def _environment(self, record: PodRecord, container: str) -> Environment:
+        """The variables that the spec gives, as everything they name is now. Raises CannotRun, OSError."""
+        pod, spec = record.observed.pod, record.spec(container)
+        if not spec.env and not spec.env_from:
+            return Environment()
+        return environment(pod, spec, self.lookup, facts(pod, record.observed.uid, self._paths.state))
 
     def _config(
         self,
@@ -283,6 +305,7 @@ class LinuxRuntime:
         image: Image,
         cgroup: str,
         rules: Filter,
+        env: Environment,
         volumes: Sequence[Mapping[str, Any]] = (),
         *,
         pid: bool = True,
@@ -308,6 +331,7 @@ class LinuxRuntime:
             shm=None if pod.spec.host_ipc else str(run / "shm"),
             user=image_user(pod, container, image, uid),
             rootfs="rootfs",
+            environment=env,
             uid=uid,
             node_memory=_NODE_MEMORY,
             seccomp=rules.oci,
@@ -396,6 +420,7 @@ class LinuxRuntime:
 
     def _shim_ended(self, record: PodRecord, container: str, bundle: str) -> None:
         directory = self.bundle(record, container, bundle)
+        secret_process.forget(self._paths.pod_run(record.observed.uid), directory.name)
         ended = bundles.read(directory / "exit.json")
         if ended is None:
             asyncio.get_running_loop().create_task(self._shim_lost(record, container, bundle))
@@ -433,6 +458,7 @@ class LinuxRuntime:
         file = log_path(self._paths, record, container, bundle)
 
         def forget() -> None:
+            secret_process.forget(self._paths.pod_run(record.observed.uid), directory.name)
             sandbox.remove_tree(str(directory))
             if log:
                 for number in ("", *(f".{n}" for n in range(1, LOG_MAX_FILES))):
@@ -463,7 +489,15 @@ class LinuxRuntime:
         config = bundles.read(directory / "config.json")
         if config is None:
             raise RuntimeFailure("InternalError", f"{directory}: config.json cannot be read")
-        process = oci.exec_process(config["process"], command, tty)
+        own = config["process"]
+        if secret_process.ANNOTATION in config.get("annotations", ()):
+            try:
+                own = secret_process.recall(self._paths.pod_run(record.observed.uid), directory.name)
+            except OSError as error:
+                raise RuntimeFailure("InternalError", f"the container's secrets cannot be read: {error}") from error
+            if own is None:
+                raise RuntimeFailure("InternalError", "the container is not running")
+        process = oci.exec_process(own, command, tty)
         try:
             request = {"process": process, "seccomp": await self.seccomp.of_config(config)}
             return await open_exec(self._launcher, str(directory), request, tty=tty, stdin=stdin)

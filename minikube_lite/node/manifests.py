@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minikube_lite.core.model import PodDesired
+from minikube_lite.spec import kinds
+from minikube_lite.spec.configs import Config
 from minikube_lite.spec.manifest import Document, Manifest, read_manifest
 from minikube_lite.spec.problems import InvalidManifest, Problem
 
@@ -57,12 +59,13 @@ class ManifestFile:
     """Of the file as a whole and of its documents."""
 
     @property
-    def pods(self) -> dict[str, Document]:
-        return {document.pod.key: document for document in self.documents if document.pod is not None}
+    def objects(self) -> dict[str, Document]:
+        """`Document.id` → what is in order and used here."""
+        return {document.id: document for document in self.documents if document.used}
 
     @property
     def broken_names(self) -> set[str] | None:
-        """The keys of the documents that have problems; None where at least one of them cannot be told."""
+        """The ids of the documents that have problems; None where at least one of them cannot be told."""
         names: set[str] = set()
         blamed = 0
         for document in self.documents:
@@ -70,17 +73,19 @@ class ManifestFile:
                 blamed += len(document.problems)
                 if not (document.namespace and document.name) or any(map(_is_of_identity, document.problems)):
                     return None
-                names.add(f"{document.namespace}/{document.name}")
+                names.add(document.id)
+                if document.kind != "Pod":  # a kind with a typo in it: whatever of that name there was
+                    names.update((document.key, *(f"{kind}/{document.key}" for kind in kinds.CONFIGS)))
         return names if blamed >= len(self.problems) else None
 
 
 def _is_of_identity(problem: Problem) -> bool:
-    """Whether what is wrong leaves open which pod was meant."""
+    """Whether what is wrong leaves open which object was meant."""
     return problem.field.endswith(("metadata", "metadata.name", "metadata.namespace"))
 
 
 def _holds(held: Mapping[str, frozenset[str] | None], source: str, key: str) -> bool:
-    """Whether this file is broken in a way that keeps its pod as it was."""
+    """Whether this file is broken in a way that keeps its object as it was."""
     names = held.get(source, frozenset())
     return names is None or key in names
 
@@ -90,15 +95,17 @@ class Snapshot:
     """What the directory asks for at one moment."""
 
     pods: Mapping[str, PodDesired] = field(default_factory=dict)
+    configs: Mapping[str, Config] = field(default_factory=dict)
+    """ConfigMaps and Secrets by id; one whose manifest was broken since is here as it last was."""
     problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     """Per pod key: why its manifest is not used as it stands (`InvalidManifest`, `Conflict`)."""
     file_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
-    """Per file: problems that no pod's name could be put to."""
+    """Per file: problems that no pod's name could be put to, those of ConfigMaps and Secrets among them."""
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     conflicts: Mapping[str, str] = field(default_factory=dict)
-    """Per pod key: the message, naming both files."""
+    """Per id: the message, naming both files."""
     held: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
-    """Per broken file: the pods to keep as they were (None: all that came from it)."""
+    """Per broken file: the ids of what to keep as it was (None: all that came from it)."""
     lost: str = ""
     """Why the directory cannot be read; "" while it can."""
 
@@ -117,7 +124,9 @@ class ManifestDirectory:
         self.path = path
         self.files: dict[str, ManifestFile] = {}
         self.owners: dict[str, str] = {}
-        """Pod key → the file it came from first; seeded with the records at start."""
+        """Id → the file it came from first; seeded with the records of pods at start."""
+        self.configs: dict[str, Config] = {}
+        """As they were in the last snapshot."""
         self.lost = ""
         self.unsettled: set[str] = set()
         """Files that somebody had open for writing when we looked: to be looked at again."""
@@ -188,8 +197,9 @@ class ManifestDirectory:
         self.lost = f"the manifests directory {self.path} is gone; every pod stays as it is until it is back"
 
     def snapshot(self) -> Snapshot:
-        """Put the files together: who owns which pod, what is broken, what is held."""
+        """Put the files together: who owns which object, what is broken, what is held."""
         pods: dict[str, PodDesired] = {}
+        configs: dict[str, Config] = {}
         problems: dict[str, tuple[Problem, ...]] = {}
         file_problems: dict[str, tuple[Problem, ...]] = {}
         warnings: dict[str, tuple[str, ...]] = {}
@@ -198,7 +208,7 @@ class ManifestDirectory:
         claims: dict[str, list[ManifestFile]] = {}
         for name in sorted(self.files):
             file = self.files[name]
-            for key in file.pods:
+            for key in file.objects:
                 claims.setdefault(key, []).append(file)
             if file.problems:
                 names = file.broken_names
@@ -209,15 +219,18 @@ class ManifestDirectory:
             owner = next((file for file in files if str(self.path / file.name) == self.owners.get(key)), files[0])
             if str(self.path / owner.name) != self.owners.get(key) and _holds(held, self.owners.get(key, ""), key):
                 first, others = os.path.basename(self.owners[key]), ", ".join(file.name for file in files)
-                conflicts[key] = f"{first} and {others} both define pod {key}; {first} keeps it, though it is broken"
+                what = _words(key)
+                conflicts[key] = f"{first} and {others} both define {what}; {first} keeps it, though it is broken"
                 continue
             if len(files) > 1:
                 losers = ", ".join(file.name for file in files if file is not owner)
-                conflicts[key] = f"{owner.name} and {losers} both define pod {key}; {owner.name} keeps it"
-            document = owner.pods[key]
-            assert document.pod is not None
+                conflicts[key] = f"{owner.name} and {losers} both define {_words(key)}; {owner.name} keeps it"
+            document = owner.objects[key]
             source = str(self.path / owner.name)
-            pods[key] = PodDesired(document.pod, source)
+            if document.config is not None:
+                configs[key] = document.config
+            elif document.pod is not None:
+                pods[key] = PodDesired(document.pod, source)
             self.owners[key] = source
             if document.warnings:
                 warnings[key] = document.warnings
@@ -227,6 +240,8 @@ class ManifestDirectory:
                 key = document.key
                 if not (document.problems and document.name and document.namespace):
                     continue
+                if document.kind in kinds.CONFIGS:
+                    continue  # no pod's: the file's
                 if key in pods and pods[key].source != str(self.path / name):
                     continue  # the pod is another file's, and that one is in order
                 problems[key] = problems.get(key, ()) + document.problems
@@ -234,8 +249,18 @@ class ManifestDirectory:
             rest = tuple(problem for problem in file.problems if problem not in blamed)
             if rest:
                 file_problems[name] = rest
+        for key, config in self.configs.items():
+            if key not in configs and (self.lost or _holds(held, self.owners.get(key, ""), key)):
+                configs[key] = config
+        self.configs = configs
         if not self.lost:
-            for key in [key for key in self.owners if key not in pods and key not in problems]:
+            for key in [key for key in self.owners if not (key in pods or key in configs or key in problems)]:
                 if not _holds(held, self.owners[key], key):
                     del self.owners[key]
-        return Snapshot(pods, problems, file_problems, warnings, conflicts, held, self.lost)
+        return Snapshot(pods, configs, problems, file_problems, warnings, conflicts, held, self.lost)
+
+
+def _words(key: str) -> str:
+    """`pod default/web`, `Secret default/keys`."""
+    kind, _, rest = key.partition("/")
+    return f"{kind} {rest}" if kind in kinds.CONFIGS and "/" in rest else f"pod {key}"

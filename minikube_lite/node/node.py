@@ -9,20 +9,25 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import structlog
 
 from minikube_lite import __version__
 from minikube_lite.core.model import PodDesired, Policy
+from minikube_lite.core.references import references
 from minikube_lite.images.registry.client import Registries
 from minikube_lite.images.store import ImageStore
 from minikube_lite.node import adopt
 from minikube_lite.node.clock import wall
+from minikube_lite.node.configs import Configs
 from minikube_lite.node.editing import Editor, namespace_problems
 from minikube_lite.node.events import Events, timestamp
 from minikube_lite.node.execute import Executor
+from minikube_lite.node.facts import allocatable, node_name
 from minikube_lite.node.image_gc import ImageCollector, Thresholds
 from minikube_lite.node.images import PodImages
 from minikube_lite.node.log_tail import log_path
@@ -39,19 +44,21 @@ from minikube_lite.node.service import (
     ApplyOutcome,
     ExecSession,
     Json,
+    Kind,
     LogFiles,
     ObjectList,
     ServiceError,
+    Watched,
     WatchEvent,
 )
 from minikube_lite.node.store import ObjectStore
 from minikube_lite.node.watch import DirectoryWatch
+from minikube_lite.spec.configs import ConfigKind
+from minikube_lite.spec.kinds import CONFIGS, is_used
 from minikube_lite.spec.manifest import read_manifest
 from minikube_lite.spec.problems import InvalidManifest, Problem
 
 log = structlog.get_logger(__name__)
-
-Kind = Literal["Pod", "Event", "Node", "Namespace"]
 
 
 class Node:
@@ -71,9 +78,11 @@ class Node:
     ) -> None:
         self.paths = paths
         self.manifests = manifests
-        self.name = os.uname().nodename.lower()
+        self.name = node_name()
         self.store = ObjectStore()
         self.pods = Pods(paths)
+        self.configs = Configs(self.store, paths.configs)
+        runtime.lookup = self.configs.get
         self.events = Events(self.store, paths.events, self.name)
         self._runtime = runtime
         self._boot_id = boot_id
@@ -119,6 +128,7 @@ class Node:
     async def start(self) -> None:
         """Adopt what runs, read the directory, begin to reconcile."""
         self.events.load()
+        self.configs.load()
         running = await adopt.adopt(self.paths, self.pods, self._runtime, self._boot_id)
         if len(self.pods):
             log.info("pods_adopted", pods=len(self.pods), running=running)
@@ -157,7 +167,10 @@ class Node:
             self.queue.add(key)
 
     def _desired(self, key: str) -> PodDesired | None:
-        return self._snapshot.desired(key, self.pods.accepted(key))
+        desired = self._snapshot.desired(key, self.pods.accepted(key))
+        if desired is None:
+            return None
+        return replace(desired, inputs=self.configs.version(references(desired.pod)))
 
     def _publish_soon(self, key: str) -> None:
         """Publish once whoever tells of the change has to wait for something: an object is nobody's hurry."""
@@ -178,6 +191,7 @@ class Node:
         self._snapshot = self._directory.rescan() if names is None else self._directory.refresh(names)
         self._report_manifests()
         self._publisher.publish_files(self._snapshot)
+        self._tell_of(self.configs.update(self._snapshot.configs))
         after = self._snapshot
         keys = before.pods.keys() | after.pods.keys() | before.problems.keys() | after.problems.keys()
         keys |= {record.key for record in self.pods}
@@ -194,6 +208,16 @@ class Node:
             self._put_namespace(namespace)
         return bool(self._directory.unsettled)
 
+    def _tell_of(self, changed: frozenset[str]) -> None:
+        """These ConfigMaps and Secrets came, changed or went: look at every pod that refers to one of them."""
+        if not changed:
+            return
+        pods = {record.key: record.observed.pod for record in self.pods}
+        pods |= {key: desired.pod for key, desired in self._snapshot.pods.items()}
+        for key, pod in sorted(pods.items(), key=itemgetter(0)):
+            if any(reference.id in changed for reference in references(pod)):
+                self.queue.add(key)
+
     def _differs(self, key: str, before: Snapshot, after: Snapshot) -> bool:
         if before.lost != after.lost or before.pods.get(key) is not after.pods.get(key):
             old, new = before.pods.get(key), after.pods.get(key)
@@ -209,7 +233,15 @@ class Node:
         """Say what is wrong with the directory: an event for each pod it concerns, once."""
         snapshot = self._snapshot
         troubled = set()
+        for id, message in snapshot.conflicts.items():
+            kind, _, key = id.partition("/")
+            if kind in CONFIGS:
+                troubled.add(id)
+                namespace, _, name = key.partition("/")
+                self._report.manifest(namespace, name, "", "Conflict", message, kind)
         for key in snapshot.problems.keys() | snapshot.conflicts.keys() | {r.key for r in self.pods}:
+            if key in troubled:
+                continue
             record = self.pods.get(key)
             found = trouble_of(key, snapshot, "" if record is None else record.observed.source)
             if found is None:
@@ -221,8 +253,8 @@ class Node:
             troubled.add(f"default/{file}")
             self._report.manifest("default", file, "", "InvalidManifest", "; ".join(map(str, problems)))
         for key in self._troubled - troubled:
-            namespace, _, name = key.partition("/")
-            self._report.manifest_fine(namespace, name)
+            *other, namespace, name = key.split("/")
+            self._report.manifest_fine(namespace, name, *other)
         self._troubled = troubled
         for key, warnings in snapshot.warnings.items():
             if self._warned.get(key) == warnings:
@@ -237,8 +269,7 @@ class Node:
     def _put_node(self) -> None:
         uname = os.uname()
         now = timestamp(wall())
-        cores = str(os.cpu_count() or 1)
-        memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
+        has = allocatable(self.paths.state)
         self.store.put(
             "Node",
             f"/{self.name}",
@@ -247,8 +278,8 @@ class Node:
                 "kind": "Node",
                 "metadata": {"name": self.name, "uid": self._boot_id, "creationTimestamp": now},
                 "status": {
-                    "capacity": {"cpu": cores, "memory": memory},
-                    "allocatable": {"cpu": cores, "memory": memory},
+                    "capacity": has,
+                    "allocatable": has,
                     "conditions": [
                         {"type": "Ready", "status": "True", "reason": "NodeReady", "lastTransitionTime": now}
                     ],
@@ -283,9 +314,7 @@ class Node:
             raise ServiceError(404, "NotFound", f'{kind.lower()}s "{name}" not found')
         return found
 
-    def watch(
-        self, kind: Literal["Pod", "Event"], namespace: str | None, since: int | None
-    ) -> AsyncIterator[WatchEvent]:
+    def watch(self, kind: Watched, namespace: str | None, since: int | None) -> AsyncIterator[WatchEvent]:
         return self.store.watch(kind, namespace, since)
 
     # -- writes ------------------------------------------------------------------------------------------------------
@@ -304,7 +333,8 @@ class Node:
 
     async def _created(self, outcome: ApplyOutcome) -> None:
         """Let the workers have a first look, so that who asks for a created pod next finds it."""
-        keys = [f"{item.namespace}/{item.name}" for item in outcome.items if item.result == "created"]
+        created = (item for item in outcome.items if item.result == "created" and item.kind == "Pod")
+        keys = [f"{item.namespace}/{item.name}" for item in created]
         for _ in range(100):
             if all(self.store.get("Pod", *key.split("/")) is not None for key in keys):
                 return
@@ -320,7 +350,7 @@ class Node:
         except InvalidManifest as error:
             return ApplyOutcome(problems=error.problems)
         for document in documents:
-            if document.kind != "Pod" or not document.name:
+            if not is_used(document.kind) or not document.name:
                 if document.problems:
                     problems += document.problems
                 else:
@@ -331,16 +361,20 @@ class Node:
             if mismatch := namespace_problems(document, namespace, source):
                 problems += mismatch
                 continue
+            kind, namespace_, name = document.kind, document.namespace, document.name
             try:
-                await self.delete_pod(document.namespace, document.name, grace, dry_run)
-                items.append(ApplyItem("Pod", document.namespace, document.name, "deleted"))
+                if kind in CONFIGS:
+                    await self.delete_config(cast(ConfigKind, kind), namespace_, name, dry_run)
+                else:
+                    await self.delete_pod(namespace_, name, grace, dry_run)
+                items.append(ApplyItem(kind, namespace_, name, "deleted"))
             except ServiceError as error:
                 if error.code == 409:  # of this one only: the others go
                     problems.append(Problem(error.message, source, document.line))
                     continue
                 if error.code != 404:
                     raise
-                items.append(ApplyItem("Pod", document.namespace, document.name, "not found"))
+                items.append(ApplyItem(kind, namespace_, name, "not found"))
         return ApplyOutcome(tuple(items), tuple(problems))
 
     async def delete_pod(self, namespace: str, name: str, grace: float | None, dry_run: bool = False) -> Json:
@@ -375,6 +409,28 @@ class Node:
         self._look(None, resync=False)
         self.queue.add(key)
         return before or _stub(namespace, name)
+
+    async def delete_config(self, kind: ConfigKind, namespace: str, name: str, dry_run: bool = False) -> Json:
+        self._look(None, resync=False)
+        id = f"{kind}/{namespace}/{name}"
+        before = self.store.get(kind, namespace, name)
+        place = self._editor.find(id)
+        if before is None and place is None:
+            raise ServiceError(404, "NotFound", f'{kind.lower()}s "{name}" not found')
+        self._writable()
+        if place is None:
+            raise ServiceError(
+                409,
+                "Conflict",
+                f"{name} is kept as it was because its manifest is broken; mend or remove {self._directory.owners[id]}",
+            )
+        if not dry_run:
+            try:
+                self._editor.delete(id)
+            except OSError as error:
+                raise _cannot_write(self.manifests, error) from error
+            self._look(None, resync=False)
+        return before or {**_stub(namespace, name), "kind": kind}
 
     def _shorten(self, record: PodRecord, grace: float) -> None:
         """Remember the grace that was asked for; a second delete may shorten what is under way, never lengthen it."""

@@ -39,6 +39,7 @@ class Paths:
         self.seccomp_programs = self.run / "seccomp"
         self.pods = self.state / "pods"
         self.claims = self.state / "claims"
+        self.configs = self.state / "configs.json"
         self.events = self.state / "events.jsonl"
 
     def pod_state(self, uid: str) -> Path:

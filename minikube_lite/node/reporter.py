@@ -80,16 +80,17 @@ class Reporter:
             namespace, _, name = key.partition("/")
             self._events.record(namespace, name, "", "FailedSync", message, type="Warning")
 
-    def manifest(self, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
+    def manifest(self, namespace: str, name: str, uid: str, reason: str, message: str, kind: str = "Pod") -> None:
         """A manifest cannot be used as it stands; said once for each new message."""
-        told = f"{namespace}/{name}/{reason}"
+        told = f"{namespace}/{name}/{kind}/{reason}"
         if self._told.get(told) == message:
             return
         self._told[told] = message
-        log.warning("manifest_refused", pod=f"{namespace}/{name}", reason=reason, message=message)
-        self._events.record(namespace, name, uid, reason, message, type="Warning")
+        about = {"pod" if kind == "Pod" else kind.lower(): f"{namespace}/{name}"}
+        log.warning("manifest_refused", **about, reason=reason, message=message)
+        self._events.record(namespace, name, uid, reason, message, type="Warning", kind=kind)
 
-    def manifest_fine(self, namespace: str, name: str) -> None:
+    def manifest_fine(self, namespace: str, name: str, kind: str = "Pod") -> None:
         """Whatever was wrong with it is not any more: the same fault later is news again."""
-        for told in [told for told in self._told if told.startswith(f"{namespace}/{name}/")]:
+        for told in [told for told in self._told if told.startswith(f"{namespace}/{name}/{kind}/")]:
             del self._told[told]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from minikube_lite.core.environment import Lookup
 from minikube_lite.core.model import Exit
 from minikube_lite.images.store import Image
 from minikube_lite.node.records import PodRecord
@@ -60,6 +61,8 @@ class Runtime(Protocol):
     on_exit: OnExit
     on_sandbox_lost: Callable[[str], None]
     """(pod uid): its shared namespaces died under it."""
+    lookup: Lookup
+    """ConfigMaps and Secrets; set by the node."""
 
     async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
         """Namespaces, shared memory, /etc files and cgroup of the pod; returns warnings. Raises RuntimeFailure."""

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from minikube_lite.spec.configs import ConfigKind
 from minikube_lite.spec.problems import Problem
 
 Json = dict[str, Any]
+Kind = Literal["Pod", "Event", "Node", "Namespace", "ConfigMap", "Secret"]
+Watched = Literal["Pod", "Event", "ConfigMap", "Secret"]
 
 
 class ServiceError(Exception):
@@ -92,17 +95,15 @@ class NodeService(Protocol):
 
     version: str
 
-    def list(self, kind: Literal["Pod", "Event", "Node", "Namespace"], namespace: str | None = None) -> ObjectList:
+    def list(self, kind: Kind, namespace: str | None = None) -> ObjectList:
         """Every object of the kind; `namespace` None means all."""
         ...
 
-    def get(self, kind: Literal["Pod", "Event", "Node", "Namespace"], namespace: str, name: str) -> Json:
+    def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """Raises ServiceError 404 where there is none."""
         ...
 
-    def watch(
-        self, kind: Literal["Pod", "Event"], namespace: str | None, since: int | None
-    ) -> AsyncIterator[WatchEvent]:
+    def watch(self, kind: Watched, namespace: str | None, since: int | None) -> AsyncIterator[WatchEvent]:
         """Changes after resource version `since` (None: first an ADDED for each that is there).
 
         Raises ServiceError 410 `Expired` where `since` is too old to be replayed.
@@ -119,6 +120,10 @@ class NodeService(Protocol):
 
     async def delete_pod(self, namespace: str, name: str, grace: float | None, dry_run: bool = False) -> Json:
         """Cut the pod's document from the directory; returns the pod as it was. Raises ServiceError 404."""
+        ...
+
+    async def delete_config(self, kind: ConfigKind, namespace: str, name: str, dry_run: bool = False) -> Json:
+        """Likewise for a ConfigMap or Secret."""
         ...
 
     def log_files(self, namespace: str, name: str, container: str | None, previous: bool) -> LogFiles:

@@ -31,7 +31,7 @@ MAX_CPU = MAX_QUOTA // 100
 
 def check_pod(pod: Pod) -> Iterator[Wrong]:
     """Everything wrong with a pod whose fields are known and of the right type."""
-    yield from _metadata(pod.metadata)
+    yield from check_metadata(pod.metadata)
     yield from _spec(pod.spec)
     seen: dict[str, int] = {}
     for number, container in enumerate(pod.spec.containers):
@@ -68,7 +68,8 @@ def _text(path: Path, value: str, rule: Callable[[str], str]) -> Iterator[Wrong]
         yield path, f'Invalid value: "{value}": {wrong}', hint
 
 
-def _metadata(meta: ObjectMeta) -> Iterator[Wrong]:
+def check_metadata(meta: ObjectMeta) -> Iterator[Wrong]:
+    """Identity, labels and annotations of an object of any kind."""
     path: Path = ("metadata",)
     if not meta.name and meta.generate_name:
         message = "generateName is not enough: the directory is the database, so the pod needs a name that stays"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from minikube_lite.spec.environment import EnvFromSource, EnvVarSource
 from minikube_lite.spec.model import Bool, Int, Json, Model
 from minikube_lite.spec.quantity import Quantity
 from minikube_lite.spec.security import AppArmorProfile, SeccompProfile
@@ -16,7 +17,7 @@ class EnvVar(Model):
 
     name: str
     value: str = ""
-    value_from: Json = None
+    value_from: EnvVarSource | None = None
 
 
 class ContainerPort(Model):
@@ -78,7 +79,7 @@ class Container(Model):
     args: tuple[str, ...] = ()
     working_dir: str = ""
     env: tuple[EnvVar, ...] = ()
-    env_from: Json = None
+    env_from: tuple[EnvFromSource, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     resources: ResourceRequirements = ResourceRequirements()
     resize_policy: Json = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from minikube_lite.spec.config_fields import CONFIG_FIELDS, CONFIG_PLACES
 from minikube_lite.spec.nested import NESTED
 from minikube_lite.spec.volume_fields import VOLUME_FIELDS, VOLUME_PLACES
 
@@ -32,7 +33,8 @@ HONOURED, IGNORED, NOT_YET, REFUSED = Verdict.HONOURED, Verdict.IGNORED, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """`kind`: string, int, bool, int-or-string, quantity, any, list, map or object (`name` says which)."""
+    """`kind`: string, secret (a string never shown), int, bool, int-or-string, quantity, any, list, map or object
+    (`name` says which)."""
 
     kind: str
     name: str = ""
@@ -43,7 +45,7 @@ class Type:
             return f"list of {self.item}"
         if self.kind == "map":
             return f"mapping to {self.item}"
-        return self.name or self.kind
+        return self.name or {"secret": "string"}.get(self.kind, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Field:
     one_of: tuple[str, ...] = ()
 
 
-_SCALARS = ("string", "int", "bool", "int-or-string", "quantity", "any")
+_SCALARS = ("string", "secret", "int", "bool", "int-or-string", "quantity", "any")
 _TYPES: dict[str, Type] = {kind: Type(kind) for kind in _SCALARS}
 
 
@@ -245,7 +247,7 @@ _CONTAINER = (
     _field("ports", "[ContainerPort]", note="information: nothing is opened or closed by it"),
     _field("imagePullPolicy", "string", one_of=("Always", "IfNotPresent", "Never")),
     _field("securityContext", "SecurityContext"),
-    _field("envFrom", "[EnvFromSource]", REFUSED, "the container would start without these variables"),
+    _field("envFrom", "[EnvFromSource]", note="every key of a ConfigMap or Secret; `env` wins over it"),
     _field("volumeMounts", "[VolumeMount]"),
     _field("volumeDevices", "[VolumeDevice]", REFUSED, "the container would start without its devices"),
     _field("livenessProbe", "Probe", NOT_YET, "a container that hangs is not restarted"),
@@ -271,7 +273,7 @@ _CONTAINER = (
 _ENV_VAR = (
     _field("name!", "string"),
     _field("value", "string", note="`$(VAR)` is filled in from the variables above it, `$$(VAR)` is `$(VAR)`"),
-    _field("valueFrom", "EnvVarSource", REFUSED, "the variable would be missing"),
+    _field("valueFrom", "EnvVarSource", note="instead of `value`: exactly one of its fields"),
 )
 
 _CONTAINER_PORT = (
@@ -334,6 +336,7 @@ PLACES = {
     "SeccompProfile": "spec.containers[].securityContext.seccompProfile",
     "Sysctl": "spec.securityContext.sysctls[]",
     **VOLUME_PLACES,
+    **CONFIG_PLACES,
 }
 """Where each object with a verdict of its own stands in a Pod."""
 
@@ -345,11 +348,11 @@ def _read_nested() -> None:
         OBJECTS[name] = {field.name: field for field in (_field(*pair) for pair in pairs)}
 
 
-def _read_volumes() -> None:
-    for name, rows in VOLUME_FIELDS.items():
+def _read_rows() -> None:
+    for name, rows in (CONFIG_FIELDS | VOLUME_FIELDS).items():
         fields = (_field(row[0], row[1], Verdict[row[2]], row[3], one_of=row[4]) for row in rows)
         OBJECTS[name] = _index(tuple(fields))
 
 
 _read_nested()
-_read_volumes()
+_read_rows()

@@ -28,7 +28,8 @@ _HOME = {kind: group for group, kinds in _GROUPS.items() for kind in kinds}
 _WORKLOADS = (
     "CronJob", "DaemonSet", "Deployment", "Job", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet",
 )  # fmt: skip
-_DATA = ("ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume")
+CONFIGS = ("ConfigMap", "Secret")
+_DATA = ("PersistentVolumeClaim", "PersistentVolume")
 
 _WITHOUT_NAMESPACE = frozenset(
     (
@@ -43,6 +44,16 @@ _WITHOUT_NAMESPACE = frozenset(
 def is_pod(api_version: str, kind: str) -> bool:
     """Whether this is what runs here."""
     return api_version == "v1" and kind == "Pod"
+
+
+def is_config(api_version: str, kind: str) -> bool:
+    """Whether pods may read their configuration from it."""
+    return api_version == "v1" and kind in CONFIGS
+
+
+def is_used(kind: str) -> bool:
+    """Whether objects of this kind are kept in the manifests directory to be used."""
+    return kind == "Pod" or kind in CONFIGS
 
 
 def is_list(kind: str, raw: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_lite.spec import kinds
 from minikube_lite.spec.compose import Node
+from minikube_lite.spec.configs import Config, read_config
 from minikube_lite.spec.dump import dump_yaml
 from minikube_lite.spec.pods import read_pod
 from minikube_lite.spec.problems import Problem
@@ -27,7 +28,8 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One object of a manifest. With `problems`, `pod` is None; with `skipped`, it is well formed and not run."""
+    """One object of a manifest: a `pod` or a `config`. With `problems` it is neither; with `skipped`, it is well formed
+    and not used."""
 
     kind: str
     api_version: str
@@ -46,6 +48,7 @@ class Document:
     end: int = 0
     line: int = 0
     """Where its content begins, from 1."""
+    config: Config | None = None
     image_spans: tuple[tuple[int, int, str], ...] = ()
     """(start, end, value) of each container's `image`, in bytes of the file, quotes included."""
     list_span: tuple[int, int] | None = field(default=None, repr=False)
@@ -60,6 +63,16 @@ class Document:
     def key(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def used(self) -> bool:
+        """Whether it is in order, and of a kind that is used here."""
+        return not self.problems and not self.skipped
+
+    @property
+    def id(self) -> str:
+        """Which object it is: a pod's `namespace/name`, a ConfigMap's or Secret's with the kind in front of it."""
+        return f"{self.kind}/{self.key}" if self.kind in kinds.CONFIGS else self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +98,17 @@ def read_manifest(data: bytes, source: str, *, default_namespace: str = "default
 
 
 def _claim(document: Document, first: dict[str, int], raw_document: RawDocument, path: Path) -> Document:
-    """Two pods of one name in one file: the first one keeps it."""
-    if document.problems or document.skipped:
+    """Two objects of one name in one file: the first one keeps it."""
+    if not document.used:
         return document
-    if document.key not in first:
-        first[document.key] = document.line
+    if document.id not in first:
+        first[document.id] = document.line
         return document
-    message = f'pod "{document.name}" is here twice, first on line {first[document.key]}'
-    hint = "a pod needs a name of its own in its namespace"
-    return replace(
-        document, pod=None, problems=(raw_document.problem(message, (*path, "metadata", "name"), hint=hint),)
-    )
+    kind = document.kind if document.kind in kinds.CONFIGS else "pod"
+    message = f'{kind} "{document.name}" is here twice, first on line {first[document.id]}'
+    hint = f"a {kind} needs a name of its own in its namespace"
+    problem = raw_document.problem(message, (*path, "metadata", "name"), hint=hint)
+    return replace(document, pod=None, config=None, problems=(problem,))
 
 
 def _documents(document: RawDocument, default_namespace: str, build: bool) -> Iterator[tuple[Document, Path]]:
@@ -153,6 +166,9 @@ def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_name
     problems = (*document.problems, *_identity(document, raw, path))
     if problems:
         return replace(base, problems=problems)
+    if kinds.is_config(base.api_version, base.kind):
+        read = read_config(document, raw, path, default_namespace)
+        return replace(base, config=read.config, problems=read.problems, ignored=read.ignored)
     if not kinds.is_pod(base.api_version, base.kind):
         return replace(base, skipped=kinds.skipped(base.api_version, base.kind))
     result = read_pod(document, raw, path, default_namespace, build=build)

@@ -11,6 +11,8 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]", re.ASCII)
 
+_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+", re.ASCII)
+
 _LABEL_WORDS = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name' or '123-abc')"
@@ -93,3 +95,17 @@ def env_name(text: str) -> str:
     if all(" " <= character <= "~" and character != "=" for character in text):
         return ""
     return "a valid environment variable name must consist only of printable ASCII characters other than '='"
+
+
+def config_key(text: str) -> str:
+    """A key of a ConfigMap or Secret, which is a file name too (IsConfigMapKey)."""
+    if len(text) > 253:
+        return _too_long(253)
+    if not _CONFIG_KEY.fullmatch(text):
+        return (
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
+            "(e.g. 'key.name', or 'KEY_NAME', or 'key-name')"
+        )
+    if text in (".", ".."):
+        return f"must not be '{text}'"
+    return "must not start with '..'" if text.startswith("..") else ""

@@ -17,15 +17,10 @@ CephFSVolumeSource: monitors! [string], path string, readOnly bool, secretFile s
 CinderVolumeSource: volumeID! string, fsType string, readOnly bool, secretRef LocalObjectReference
 ClusterTrustBundleProjection: path! string, labelSelector LabelSelector, name string, optional bool, signerName
     string, user int
-ConfigMapEnvSource: name string, optional bool
-ConfigMapKeySelector: key! string, name string, optional bool
 ConfigMapProjection: items [KeyToPath], name string, optional bool
 ContainerRestartRule: action! string, exitCodes ContainerRestartRuleOnExitCodes
 ContainerRestartRuleOnExitCodes: operator! string, values [int]
 DownwardAPIProjection: items [DownwardAPIVolumeFile]
-EnvFromSource: configMapRef ConfigMapEnvSource, prefix string, secretRef SecretEnvSource
-EnvVarSource: configMapKeyRef ConfigMapKeySelector, fieldRef ObjectFieldSelector, fileKeyRef FileKeySelector,
-    resourceFieldRef ResourceFieldSelector, secretKeyRef SecretKeySelector
 EvictionResponder: name! string, priority! int
 ExecAction: command [string]
 FCVolumeSource: fsType string, lun int, readOnly bool, targetWWNs [string], wwids [string]
@@ -56,7 +51,6 @@ NodeAffinity: preferredDuringSchedulingIgnoredDuringExecution [PreferredScheduli
 NodeSelector: nodeSelectorTerms! [NodeSelectorTerm]
 NodeSelectorRequirement: key! string, operator! string, values [string]
 NodeSelectorTerm: matchExpressions [NodeSelectorRequirement], matchFields [NodeSelectorRequirement]
-ObjectFieldSelector: fieldPath! string, apiVersion string
 OwnerReference: apiVersion! string, kind! string, name! string, uid! string, blockOwnerDeletion bool, controller
     bool
 PersistentVolumeClaimSpec: accessModes [string], dataSource TypedLocalObjectReference, dataSourceRef
@@ -88,13 +82,10 @@ QuobyteVolumeSource: registry! string, volume! string, group string, readOnly bo
 RBDVolumeSource: image! string, monitors! [string], fsType string, keyring string, pool string, readOnly bool,
     secretRef LocalObjectReference, user string
 ResourceClaim: name! string, request string
-ResourceFieldSelector: resource! string, containerName string, divisor quantity
 SELinuxOptions: level string, role string, type string, user string
 ScaleIOVolumeSource: gateway! string, secretRef! LocalObjectReference, system! string, fsType string,
     protectionDomain string, readOnly bool, sslEnabled bool, storageMode string, storagePool string, volumeName
     string
-SecretEnvSource: name string, optional bool
-SecretKeySelector: key! string, name string, optional bool
 SecretProjection: items [KeyToPath], name string, optional bool
 ServiceAccountTokenProjection: path! string, audience string, expirationSeconds int, user int
 SleepAction: seconds! int

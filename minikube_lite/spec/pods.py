@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minikube_lite.spec.checks import check_pod, warn_pod
+from minikube_lite.spec.environment_checks import check_environment
 from minikube_lite.spec.fields import parse_type
 from minikube_lite.spec.problems import Problem
 from minikube_lite.spec.token import TOKEN_MISSING, without_token
@@ -62,6 +63,8 @@ def read_pod(
         pod = built
     view = view_of(clean)
     wrong = [*check_pod(view), *check_volumes(clean)]
+    for number, container in enumerate(clean["spec"]["containers"]):
+        wrong += check_environment(container, ("spec", "containers", number))
     if wrong:
         return PodResult(None, tuple(document.problem(words, prefix + path, hint=hint) for path, words, hint in wrong))
     return PodResult(pod, (), (*findings.warnings, *warn_pod(view)), tuple(findings.ignored))

@@ -85,7 +85,7 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "args": ("args", "[any]", []),
         "working_dir": ("workingDir", "any", ""),
         "env": ("env", "[EnvVar]", []),
-        "env_from": ("envFrom", "any", None),
+        "env_from": ("envFrom", "[EnvFromSource]", []),
         "ports": ("ports", "[ContainerPort]", []),
         "resources": ("resources", "ResourceRequirements", {}),
         "resize_policy": ("resizePolicy", "any", None),
@@ -140,7 +140,12 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
     "EnvVar": {
         "name": ("name", "any", None),
         "value": ("value", "any", ""),
-        "value_from": ("valueFrom", "any", None),
+        "value_from": ("valueFrom", "EnvVarSource", None),
+    },
+    "EnvFromSource": {
+        "config_map_ref": ("configMapRef", "EnvSource", None),
+        "secret_ref": ("secretRef", "EnvSource", None),
+        "prefix": ("prefix", "any", ""),
     },
     "ContainerPort": {
         "container_port": ("containerPort", "any", None),
@@ -230,6 +235,17 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "reference": ("reference", "any", ""),
         "pull_policy": ("pullPolicy", "any", ""),
     },
+    "EnvVarSource": {
+        "config_map_key_ref": ("configMapKeyRef", "KeySelector", None),
+        "secret_key_ref": ("secretKeyRef", "KeySelector", None),
+        "field_ref": ("fieldRef", "ObjectFieldSelector", None),
+        "resource_field_ref": ("resourceFieldRef", "ResourceFieldSelector", None),
+        "file_key_ref": ("fileKeyRef", "any", None),
+    },
+    "EnvSource": {
+        "name": ("name", "any", ""),
+        "optional": ("optional", "any", False),
+    },
     "Capabilities": {
         "add": ("add", "[any]", []),
         "drop": ("drop", "[any]", []),
@@ -255,6 +271,20 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
     "ClaimTemplate": {
         "spec": ("spec", "ClaimSpec", None),
         "metadata": ("metadata", "any", None),
+    },
+    "KeySelector": {
+        "name": ("name", "any", ""),
+        "key": ("key", "any", None),
+        "optional": ("optional", "any", False),
+    },
+    "ObjectFieldSelector": {
+        "field_path": ("fieldPath", "any", None),
+        "api_version": ("apiVersion", "any", "v1"),
+    },
+    "ResourceFieldSelector": {
+        "resource": ("resource", "any", None),
+        "container_name": ("containerName", "any", ""),
+        "divisor": ("divisor", "quantity", "0"),
     },
     "FieldRef": {
         "field_path": ("fieldPath", "any", None),

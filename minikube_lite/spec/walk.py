@@ -46,7 +46,7 @@ def walk(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool = 
     wrong = _CHECKS[type_.kind](value)
     if wrong is not None:
         message, hint = wrong
-        findings.problem(path, message, _template_hint(value) or hint)
+        findings.problem(path, message, (type_.kind != "secret" and _template_hint(value)) or hint)
     return value
 
 
@@ -105,7 +105,7 @@ def _list(value: Any, type_: Type, path: Path, findings: Findings, quiet: bool) 
     ]
 
 
-_EMPTY: dict[str, Callable[[], Any]] = {"string": str, "object": dict, "list": list, "map": dict}
+_EMPTY: dict[str, Callable[[], Any]] = {"string": str, "secret": str, "object": dict, "list": list, "map": dict}
 """What Go makes of a null inside a list or a mapping."""
 
 
@@ -183,6 +183,15 @@ def _quantity(value: Any) -> Wrong:
     return None
 
 
+def _secret(value: Any) -> Wrong:
+    """A string that no message may show."""
+    if isinstance(value, str):
+        return None
+    if isinstance(value, (bool, int, float)):
+        return "must be a string", "put it in quotes"
+    return f"expected a string, found {shown(value)}", ""
+
+
 def _any(value: Any) -> Wrong:
     return None
 
@@ -193,5 +202,6 @@ _CHECKS: dict[str, Callable[[Any], Wrong]] = {
     "bool": _bool,
     "int-or-string": _int_or_string,
     "quantity": _quantity,
+    "secret": _secret,
     "any": _any,
 }

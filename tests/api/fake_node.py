@@ -19,14 +19,15 @@ from minikube_lite.node.service import (
     ApplyOutcome,
     ExecSession,
     Json,
+    Kind,
     LogFiles,
     ObjectList,
     ServiceError,
+    Watched,
     WatchEvent,
 )
+from minikube_lite.spec.configs import ConfigKind
 from minikube_lite.spec.problems import Problem
-
-Kind = Literal["Pod", "Event", "Node", "Namespace"]
 
 
 def make_pod(name: str = "web", namespace: str = "default", **changes: Any) -> Json:
@@ -84,6 +85,26 @@ def make_event(name: str = "web.1", reason: str = "Started", about: str = "web",
         "count": 3,
         **changes,
     }
+
+
+def make_config(kind: str = "ConfigMap", name: str = "conf", namespace: str = "default", **changes: Any) -> Json:
+    """A ConfigMap or a Secret, as the node gives it out."""
+    config: Json = {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": f"uid-{name}",
+            "creationTimestamp": "2024-05-01T12:00:00Z",
+        },
+        "data": {"port": "8080"} if kind == "ConfigMap" else {"password": "aHVudGVyMg=="},
+    }
+    if kind == "Secret":
+        config["type"] = "Opaque"
+    for key, value in changes.items():
+        config[key] = config[key] | value if isinstance(config.get(key), dict) else value
+    return config
 
 
 class FakeNode:
@@ -148,9 +169,7 @@ class FakeNode:
         except KeyError:
             raise ServiceError(404, "NotFound", f'{kind.lower()}s "{name}" not found') from None
 
-    async def watch(
-        self, kind: Literal["Pod", "Event"], namespace: str | None, since: int | None
-    ) -> AsyncIterator[WatchEvent]:
+    async def watch(self, kind: Watched, namespace: str | None, since: int | None) -> AsyncIterator[WatchEvent]:
         if since is None:
             for item in self.list(kind, namespace).items:
                 yield WatchEvent("ADDED", item)
@@ -181,12 +200,13 @@ class FakeNode:
         items = []
         for document in yaml.safe_load_all(data):
             metadata = {"namespace": namespace, **document["metadata"]}
-            key = ("Pod", metadata["namespace"], metadata["name"])
+            kind = document["kind"]
+            key = (kind, metadata["namespace"], metadata["name"])
             there = key in self.objects
-            items.append(ApplyItem("Pod", key[1], key[2], "configured" if there else "created", self.warnings))
+            items.append(ApplyItem(kind, key[1], key[2], "configured" if there else "created", self.warnings))
             if not dry_run:
-                pod = make_pod(key[2], key[1])
-                self.add("Pod", pod | document | {"metadata": pod["metadata"] | metadata})
+                pod = make_pod(key[2], key[1]) if kind == "Pod" else make_config(kind, key[2], key[1])
+                self.add(kind, pod | document | {"metadata": pod["metadata"] | metadata})
         return ApplyOutcome(tuple(items))
 
     async def delete_documents(
@@ -196,10 +216,11 @@ class FakeNode:
         items = []
         for document in yaml.safe_load_all(data):
             name = document["metadata"]["name"]
-            there = ("Pod", namespace, name) in self.objects
+            kind = document["kind"]
+            there = (kind, namespace, name) in self.objects
             if there and not dry_run:
-                self.remove("Pod", namespace, name)
-            items.append(ApplyItem("Pod", namespace, name, "deleted" if there else "not found"))
+                self.remove(kind, namespace, name)
+            items.append(ApplyItem(kind, namespace, name, "deleted" if there else "not found"))
         return ApplyOutcome(tuple(items))
 
     async def delete_pod(self, namespace: str, name: str, grace: float | None, dry_run: bool = False) -> Json:
@@ -208,6 +229,13 @@ class FakeNode:
         if not dry_run:
             self.remove("Pod", namespace, name)
         return pod
+
+    async def delete_config(self, kind: ConfigKind, namespace: str, name: str, dry_run: bool = False) -> Json:
+        self.calls.append(("delete_config", {"kind": kind, "name": name, "dry": dry_run}))
+        config = self.get(kind, namespace, name)
+        if not dry_run:
+            self.remove(kind, namespace, name)
+        return config
 
     def log_files(self, namespace: str, name: str, container: str | None, previous: bool) -> LogFiles:
         self.get("Pod", namespace, name)

@@ -21,7 +21,8 @@ async def test_discovery_names_every_resource_and_its_verbs(client: Client) -> N
     assert (await client.get("/api")).json["versions"] == ["v1"]
     assert (await client.get("/apis")).json["groups"] == []
     resources = {entry["name"]: entry for entry in (await client.get("/api/v1")).json["resources"]}
-    assert set(resources) == {"pods", "pods/exec", "pods/log", "pods/status", "events", "nodes", "namespaces"}
+    pods = {"pods", "pods/exec", "pods/log", "pods/status"}
+    assert set(resources) == pods | {"configmaps", "events", "namespaces", "nodes", "secrets"}
     assert resources["pods"]["shortNames"] == ["po"]
     assert resources["pods"]["namespaced"]
     assert not resources["nodes"]["namespaced"]

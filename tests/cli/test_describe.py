@@ -118,7 +118,7 @@ def test_a_column_is_as_wide_as_the_cells_of_neighbouring_lines(text: str, align
     ("argv", "message"),
     [
         ([], "error: You must specify the type of resource to describe: pod NAME\n"),
-        (["node", "box"], "error: only pods can be described (try: minikube-lite --root {root} get nodes -o yaml)\n"),
+        (["node", "box"], "error: nodes cannot be described (try: minikube-lite --root {root} get nodes -o yaml)\n"),
         (["pod", "x", "-A"], "error: name cannot be provided when a selector or -A is specified\n"),
     ],
 )

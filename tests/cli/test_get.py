@@ -168,11 +168,11 @@ def test_rows_can_be_sorted_by_a_field(node: ServedNode, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "error: You must specify the type of resource to get: pods, events, nodes or namespaces"),
+        ([], "error: You must specify the type of resource to get: pods, configmaps, "),
         (["pdos"], 'error: the server doesn\'t have a resource type "pdos" (did you mean pods?)'),
         (
             ["deployments"],
-            'error: the server doesn\'t have a resource type "deployments" (there are pods, events, nodes, namespaces)',
+            'error: the server doesn\'t have a resource type "deployments" (there are pods, configmaps, ',
         ),
         (
             ["pods", "-o", "xml"],

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from minikube_lite.core import oci, oci_defaults
+from minikube_lite.core.environment import Facts, environment
 from tests.core.healthy import UID, container, pod
 
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["default"], "Env": ["PATH=/image/bin", "LANG=C"], "WorkingDir": "/srv"}
@@ -36,6 +37,7 @@ def config(
         shm=shm,
         user=(1000, 100, (4, 27)),
         rootfs="rootfs",
+        environment=environment(whole, whole.spec.containers[0], lambda *_: None, Facts()),
         uid=UID,
         node_memory=node_memory,
         devices=devices,

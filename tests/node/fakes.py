@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minikube_lite.core.environment import CannotRun, Environment, Facts, Lookup, environment
 from minikube_lite.core.model import Exit
 from minikube_lite.images.image import Image, ImageError, NotPresent, unavailable
 from minikube_lite.images.names import Named
@@ -146,6 +147,7 @@ class FakeRuntime:
     on_sandbox_lost: Callable[[str], None]
 
     def __init__(self, paths: Paths | None = None) -> None:
+        self.lookup: Lookup = lambda *_: None
         self.paths = paths
         self.sandboxes: set[str] = set()
         self.runs: dict[tuple[str, str], FakeRun] = {}
@@ -164,6 +166,8 @@ class FakeRuntime:
         """Runs whose exit the node is told of: those it started or inspected. A new node watches nothing yet."""
         self.on_start: Callable[[PodRecord, str, str], None] = lambda record, container, bundle: None
         self.boundary: Callable[[str], None] = lambda where: None
+        self.environments: dict[str, Environment] = {}
+        """What each container was last started with."""
         self.forgotten: list[tuple[str, str, bool]] = []
         self._pids = itertools.count(1000)
 
@@ -213,6 +217,7 @@ class FakeRuntime:
         self.on_start(record, container, bundle)
         if self.fail_start:
             raise self.fail_start.pop(0)
+        self.environments[container] = self._environment(record, container)
         assert record.observed.uid in self.sandboxes, "a container needs its sandbox"
         if record.observed.pod.spec.volumes:
             assert record.observed.uid in self.volumes_ready, "a container needs its volumes"
@@ -226,6 +231,12 @@ class FakeRuntime:
         self.calls.append(("start", container))
         self.boundary("after start")
         return Running(run.pid, run.started_at, wall())
+
+    def _environment(self, record: PodRecord, container: str) -> Environment:
+        try:
+            return environment(record.observed.pod, record.spec(container), self.lookup, Facts(record.observed.uid))
+        except CannotRun as error:
+            raise RuntimeFailure(error.reason, error.message) from error
 
     async def inspect(self, record: PodRecord, container: str, bundle: str) -> RunState:
         self.boundary("before inspect")

@@ -23,7 +23,7 @@ from minikube_lite.node import records
 from minikube_lite.node.records import BrokenRecord, PodRecord
 from tests.node.harness import app, wanted
 
-FAILURE = Failure("ErrImagePull", "no such directory", 12.5, 3)
+FAILURE = Failure("ErrImagePull", "no such directory", 12.5, 3, 1700000000000000)
 EXIT = Exit(137, 9, True, 1.5, 2.5, 3.5, 4.5, "last words\n\u00e9", "OOMKilled")
 CONTAINER = ContainerObserved(
     "app",

@@ -87,7 +87,7 @@ def problem_text(problem: dict[str, Any]) -> str:
 COMMAND = Command(
     "apply",
     run,
-    summary="Bring manifests to the node: pods are made, changed or left alone.",
+    summary="Bring manifests to the node: what they ask for is made, changed or left alone.",
     usage="-f (FILE | DIR | -)...",
     details="Each document is put into the node's manifests directory, where it stays until it is deleted.",
     examples="""

@@ -1,4 +1,4 @@
-"""`delete`: takes pods out of the node's directory, and waits until they are gone."""
+"""`delete`: takes objects out of the node's directory, and waits until pods are gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minikube_lite.cli.durations import duration, whole
 from minikube_lite.cli.errors import ApiError, CliError, UsageError
 from minikube_lite.cli.files import FILENAME, RECURSIVE, sources
 from minikube_lite.cli.params import Command, Option
-from minikube_lite.cli.resources import POD, resources
+from minikube_lite.cli.resources import POD, WRITABLE, Kind, resources
 from minikube_lite.cli.session import Session, say, warn
 from minikube_lite.cli.waiting import Key, Waiter, deadline_of, until
 
@@ -37,13 +37,13 @@ class Deletion:
         self.gone: dict[Key, str] = {}
         """The uid of each pod that is to go ("" where it is not known)."""
 
-    def pod(self, key: Key) -> None:
+    def object(self, kind: Kind, key: Key) -> None:
         try:
-            pod = self._client.send("DELETE", POD.path(*key), self._query)
+            gone = self._client.send("DELETE", kind.path(*key), self._query)
         except ApiError as error:
             self._failure(error)
         else:
-            self._report(key, str((pod.get("metadata") or {}).get("uid") or ""))
+            self._report(kind.singular, key, str((gone.get("metadata") or {}).get("uid") or ""))
 
     def file(self, name: str, data: bytes) -> None:
         query = [("source", name), ("namespace", self._session.namespace), *self._query]
@@ -51,9 +51,9 @@ class Deletion:
         for item in outcome["items"]:
             key = (item["namespace"], item["name"])
             if item["result"] == "deleted":
-                self._report(key, "")
+                self._report(item["kind"].lower(), key, "")
             elif item["result"] == "not found":
-                message = f'pods "{item["name"]}" not found'
+                message = f'{item["kind"].lower()}s "{item["name"]}" not found'
                 self._failure(ApiError(404, "NotFound", message, f'error when deleting "{name}": '))
             else:
                 say(f'{item["kind"].lower()} "{item["name"]}" {item["result"]} ({item["message"]})')
@@ -67,9 +67,10 @@ class Deletion:
         self.failed = True
         warn(str(error))
 
-    def _report(self, key: Key, uid: str) -> None:
-        self.gone[key] = uid
-        say(f"pod/{key[1]}" if self._name_only else f'pod "{key[1]}" {self._word}{self._suffix}')
+    def _report(self, kind: str, key: Key, uid: str) -> None:
+        if kind == POD.singular:  # anything else is gone with its file
+            self.gone[key] = uid
+        say(f"{kind}/{key[1]}" if self._name_only else f'{kind} "{key[1]}" {self._word}{self._suffix}')
 
 
 def run(session: Session, words: list[str], **options: Any) -> int:
@@ -99,7 +100,7 @@ def run(session: Session, words: list[str], **options: Any) -> int:
 def _delete(session: Session, words: list[str], deletion: Deletion, options: dict[str, Any]) -> None:
     if options["filename"]:
         if words:
-            raise UsageError("name pods or give -f, not both")
+            raise UsageError("name objects or give -f, not both")
         for source in sources(options["filename"], recursive=options["recursive"]):
             deletion.file(source.name, source.data)
         return
@@ -109,21 +110,25 @@ def _delete(session: Session, words: list[str], deletion: Deletion, options: dic
         )
     targets = resources(words)
     for kind, _ in targets:
-        if kind is not POD:
-            raise CliError(f"only pods can be deleted, not {kind.plural}")
+        if kind not in WRITABLE:
+            raise CliError(f"{kind.plural} cannot be deleted: only {', '.join(kind.plural for kind in WRITABLE)}")
     names = [name for _, name in targets if name]
     if names and (options["all"] or options["selector"] or options["all_namespaces"]):
         raise CliError("name cannot be provided when --all, -A or a selector is specified")
     if names:
-        for name in names:
-            deletion.pod((session.namespace, name))
+        for kind, name in targets:
+            deletion.object(kind, (session.namespace, name))
         return
     if not options["all"] and not options["selector"]:
         raise CliError("resource(s) were provided, but no name was specified")
     namespace = None if options["all_namespaces"] else session.namespace
-    found = session.client.get(POD.path(namespace), [("labelSelector", options["selector"])])["items"]
-    for pod in found:
-        deletion.pod((pod["metadata"].get("namespace", "default"), pod["metadata"]["name"]))
+    found = [
+        (kind, item["metadata"])
+        for kind, _ in targets
+        for item in session.client.get(kind.path(namespace), [("labelSelector", options["selector"])])["items"]
+    ]
+    for kind, meta in found:
+        deletion.object(kind, (meta.get("namespace", "default"), meta["name"]))
     if not found:
         say("No resources found")
 
@@ -147,21 +152,21 @@ def _wait(session: Session, deletion: Deletion, timeout: float) -> None:
 COMMAND = Command(
     "delete",
     run,
-    summary="Remove pods and their manifests.",
-    usage="(-f FILE... | pod NAME... | pod/NAME... | pods -l SELECTOR | pods --all)",
+    summary="Remove pods, ConfigMaps and Secrets, which is to remove their manifests.",
+    usage="(-f FILE... | TYPE NAME... | TYPE/NAME... | TYPE -l SELECTOR | TYPE --all)",
     examples="""
 minikube-lite delete pod web
 minikube-lite delete -f pod.yaml
 minikube-lite delete pods -l app=web --now
 minikube-lite delete pods --all --wait=false
 """,
-    completes=("pods",),
+    completes=("pods", "configmaps", "secrets"),
     options=(
         FILENAME,
         RECURSIVE,
         SELECTOR,
         ALL_NAMESPACES,
-        Option("--all", flag=True, help="All pods of the namespace."),
+        Option("--all", flag=True, help="All of the type in the namespace."),
         Option("--grace-period", metavar="SECONDS", read=whole, default=-1, help="Time to end in (the pod's own)."),
         Option("--now", flag=True, help="Almost at once: the same as --grace-period=1."),
         Option("--force", flag=True, help="At once: kill, do not ask."),

@@ -8,7 +8,7 @@ from minikube_lite.cli.client import TABLE, WatchEnded
 from minikube_lite.cli.errors import ApiError, CliError, UsageError
 from minikube_lite.cli.output import Columns, ObjectPrinter, TableStyle, object_list, table_rows
 from minikube_lite.cli.params import Command, Option
-from minikube_lite.cli.resources import Kind, resources
+from minikube_lite.cli.resources import KINDS, Kind, resources
 from minikube_lite.cli.session import Session, say, warn
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ class Wanted:
     def __init__(self, session: Session, words: list[str], **options: Any) -> None:
         if not words:
             raise UsageError(
-                "You must specify the type of resource to get: pods, events, nodes or namespaces\n"
+                f"You must specify the type of resource to get: {', '.join(kind.plural for kind in KINDS)}\n"
                 "See 'minikube-lite get --help' for usage and examples."
             )
         self.client: Client = session.client
@@ -206,10 +206,10 @@ ALL_NAMESPACES = Option("-A", "--all-namespaces", flag=True, help="Of all namesp
 COMMAND = Command(
     "get",
     run,
-    summary="Show pods, events, nodes or namespaces.",
+    summary="Show pods, ConfigMaps, Secrets, events, nodes or namespaces.",
     usage="(TYPE [NAME...] | TYPE/NAME...)",
-    details="TYPE is pods (po), events (ev), nodes (no) or namespaces (ns). Output formats: wide, json, yaml, name,\n"
-    "jsonpath=TEMPLATE, custom-columns=NAME:PATH,...",
+    details="TYPE is pods (po), configmaps (cm), secrets, events (ev), nodes (no) or namespaces (ns).\n"
+    "Output formats: wide, json, yaml, name, jsonpath=TEMPLATE, custom-columns=NAME:PATH,...",
     examples="""
 minikube-lite get pods
 minikube-lite get pods -A -o wide
@@ -218,7 +218,7 @@ minikube-lite get pods -l app=web -w
 minikube-lite get pod web -o jsonpath='{.status.podIP}'
 minikube-lite get pods -o custom-columns=NAME:.metadata.name,IMAGE:.spec.containers[*].image
 """,
-    completes=("pods", "events", "nodes", "namespaces"),
+    completes=("pods", "configmaps", "secrets", "events", "nodes", "namespaces"),
     options=(
         ALL_NAMESPACES,
         Option("-o", "--output", metavar="FORMAT", help="wide, json, yaml, name, jsonpath=..., custom-columns=..."),
