@@ -15,6 +15,7 @@ from minikube_lite.core.environment import CannotRun, Environment
 from minikube_lite.core.expansion import expand
 from minikube_lite.core.resources import container_resources, oom_score_adj, pod_resources
 from minikube_lite.core.volumes import in_order
+from minikube_lite.spec.hostnames import kernel_hostname
 from minikube_lite.spec.objects import Capabilities, Container, Pod, SecurityContext
 from minikube_lite.spec.rights import capability
 
@@ -23,15 +24,12 @@ __all__ = [
     "container_config",
     "container_resources",
     "exec_process",
-    "pod_hostname",
     "pod_resources",
     "sandbox_namespaces",
     "without_secrets",
 ]
 
 Json = dict[str, Any]
-HOSTNAME_MAX = 63
-"""Bytes; the kernel would take 64, the kubelet and DNS labels do not."""
 
 
 def sandbox_namespaces(pod: Pod) -> list[str]:
@@ -39,11 +37,6 @@ def sandbox_namespaces(pod: Pod) -> list[str]:
     spec = pod.spec
     kinds = {"network": not spec.host_network, "ipc": not spec.host_ipc, "uts": not spec.host_network}
     return [kind for kind, own in kinds.items() if own]
-
-
-def pod_hostname(pod: Pod) -> str:
-    """`spec.hostname` or the pod's name, cut as the kubelet cuts it."""
-    return (pod.spec.hostname or pod.metadata.name)[:HOSTNAME_MAX].rstrip("-.")
 
 
 def container_config(
@@ -94,7 +87,7 @@ def container_config(
     if seccomp:
         config["linux"]["seccomp"] = seccomp
     if uts_is_own:
-        config["hostname"] = pod_hostname(pod)
+        config["hostname"] = kernel_hostname(pod)
     return config
 
 
@@ -146,7 +139,7 @@ def _process(
     env = dict(entry.partition("=")[::2] for entry in image_config.get("Env") or ())
     env.setdefault("PATH", oci_defaults.PATH)
     if not pod.spec.host_network:
-        env["HOSTNAME"] = pod_hostname(pod)
+        env["HOSTNAME"] = kernel_hostname(pod)
     env.update(own)
     uid, gid, more = user
     capabilities = bounding_set(container)

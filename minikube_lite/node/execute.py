@@ -193,8 +193,8 @@ class Executor:
         sandbox = SandboxObserved(ready=True, hash=hashes.sandbox_hash(pod), resources=hashes.pod_resources_hash(pod))
         fresh = replace(self._pods[key].with_(sandbox=sandbox, sandbox_failure=None), boot_id=self._boot_id)
         self._pods.defer(fresh)
-        for warning in warnings:
-            self._report.warning(record, "NotEnforced", warning)
+        for reason, warning in warnings:
+            self._report.warning(record, reason, warning)
 
     async def _start(self, key: str, action: StartContainer) -> None:
         record = self._pods[key]

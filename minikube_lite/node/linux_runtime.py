@@ -40,6 +40,7 @@ from minikube_lite.node.seccomp import Filter, Seccomp
 from minikube_lite.node.seccomp_compiler import CannotCompile
 from minikube_lite.node.selinux import refuse_label
 from minikube_lite.node.volumes import Volumes
+from minikube_lite.spec.hostnames import kernel_hostname
 from minikube_lite.spec.objects import Container, is_privileged
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class LinuxRuntime:
 
     # -- sandbox ---------------------------------------------------------------------------------------------------
 
-    async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
+    async def create_sandbox(self, record: PodRecord) -> tuple[tuple[str, str], ...]:
         pod, uid = record.observed.pod, record.observed.uid
         if why := sysctls.forbidden(pod, self._unsafe_sysctls):
             raise RuntimeFailure("SysctlForbidden", why)
@@ -121,7 +122,7 @@ class LinuxRuntime:
         request = {
             "dir": str(directory),
             "namespaces": namespaces,
-            "hostname": oci.pod_hostname(pod) if "uts" in namespaces else None,
+            "hostname": kernel_hostname(pod) if "uts" in namespaces else None,
             "cgroupsPath": self._paths.pod_cgroup(uid),
             "resources": oci.pod_resources(pod),
             "shm_bytes": None if pod.spec.host_ipc else SHM_BYTES,
@@ -131,12 +132,12 @@ class LinuxRuntime:
         await asyncio.sleep(0)  # the launcher is at work; meanwhile:
         try:
             try:
-                write_etc(self._paths.pod_state(uid) / "etc", pod)
+                notes = write_etc(self._paths.pod_state(uid) / "etc", pod, uid)
             finally:
                 made = await making
         except (LauncherError, OSError) as error:
             raise RuntimeFailure("FailedCreatePodSandBox", _words(error)) from error
-        warnings = tuple(made.get("mismatches", ()))
+        warnings = (*notes, *(("NotEnforced", mismatch) for mismatch in made.get("mismatches", ())))
         if pod.spec.share_process_namespace:
             await self._start_pause(record)
         return warnings
@@ -325,7 +326,7 @@ class LinuxRuntime:
             cgroups_path=cgroup,
             mounts=[
                 *image.mounts,
-                *etc_mounts(self._paths.pod_state(uid) / "etc", pod),
+                *etc_mounts(self._paths.pod_state(uid) / "etc", container),
                 *_parents_first(volumes, mounts),
             ],
             shm=None if pod.spec.host_ipc else str(run / "shm"),

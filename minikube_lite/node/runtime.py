@@ -64,8 +64,9 @@ class Runtime(Protocol):
     lookup: Lookup
     """ConfigMaps and Secrets; set by the node."""
 
-    async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
-        """Namespaces, shared memory, /etc files and cgroup of the pod; returns warnings. Raises RuntimeFailure."""
+    async def create_sandbox(self, record: PodRecord) -> tuple[tuple[str, str], ...]:
+        """Namespaces, shared memory, /etc files and cgroup of the pod; returns warnings, each (reason, message).
+        Raises RuntimeFailure."""
         ...
 
     async def sandbox_ready(self, record: PodRecord) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minikube_lite.spec import names
 from minikube_lite.spec.cpu import MAX_QUOTA
 from minikube_lite.spec.guess import nearest
+from minikube_lite.spec.network_checks import check_network
 from minikube_lite.spec.quantity import MAX_INT64, Quantity
 from minikube_lite.spec.security_checks import check_security, warn_security
 from minikube_lite.spec.yaml import Path, template_in
@@ -41,6 +42,7 @@ def check_pod(pod: Pod) -> Iterator[Wrong]:
         seen.setdefault(container.name, number)
         yield from _container(container, path)
     yield from check_security(pod)
+    yield from check_network(pod)
 
 
 def warn_pod(pod: Pod) -> Iterator[str]:
@@ -99,10 +101,6 @@ def _spec(spec: PodSpec) -> Iterator[Wrong]:
             f"Invalid value: {spec.termination_grace_period_seconds}: must be greater than or equal to 0",
             "",
         )
-    if spec.hostname:
-        yield from _text((*path, "hostname"), spec.hostname, names.dns_label)
-    if spec.subdomain:
-        yield from _text((*path, "subdomain"), spec.subdomain, names.dns_label)
     if spec.share_process_namespace and spec.host_pid:
         message = "Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled"
         yield (*path, "shareProcessNamespace"), message, ""

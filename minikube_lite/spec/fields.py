@@ -132,25 +132,23 @@ _POD_SPEC = (
     _field(
         "dnsPolicy",
         "string",
-        NOT_YET,
-        "/etc/resolv.conf is the machine's",
-        harmless=("Default", "ClusterFirst", "ClusterFirstWithHostNet"),
         one_of=("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"),
+        note="there is no cluster DNS: all but `None` give the machine's /etc/resolv.conf",
     ),
+    _field("dnsConfig", "PodDNSConfig", note="on top of what `dnsPolicy` gives"),
+    _field("hostAliases", "[HostAlias]", note="lines of /etc/hosts"),
+    _field("hostnameOverride", "string", note="the host name as it stands, at most 64 characters"),
+    _field("setHostnameAsFQDN", "bool", note="the host name is the whole name, at most 64 characters"),
+    _field("subdomain", "string", note="/etc/hosts knows the pod by `hostname.subdomain.namespace.svc.cluster.local`"),
     _field("initContainers", "[Container]", REFUSED, "the containers would start without what these prepare"),
     _field("ephemeralContainers", "[EphemeralContainer]", REFUSED, "they are added to a running pod, never written"),
     _field("volumes", "[Volume]", note="see docs/volumes.md; a change of them makes a new pod"),
     _field("activeDeadlineSeconds", "int", NOT_YET, "the pod is not stopped when this time is over"),
-    _field("dnsConfig", "PodDNSConfig", NOT_YET, "/etc/resolv.conf is the machine's"),
-    _field("hostAliases", "[HostAlias]", NOT_YET, "/etc/hosts does not get these names"),
-    _field("hostnameOverride", "string", NOT_YET, "the host name is `hostname` or the pod's name"),
     _field("hostUsers", "bool", REFUSED, "root in the containers would be root of the machine", harmless=(True,)),
     _field("readinessGates", "[PodReadinessGate]", NOT_YET, "the pod is Ready when its containers are"),
     _field("resourceClaims", "[PodResourceClaim]", REFUSED, "the containers would lack the devices they need"),
     _field("resources", "ResourceRequirements", REFUSED, "the pod would run without the limit it asks for"),
     _field("runtimeClassName", "string", REFUSED, "the pod would run without the isolation it asks for"),
-    _field("setHostnameAsFQDN", "bool", NOT_YET, "the host name stays the short one", harmless=(False,)),
-    _field("subdomain", "string", NOT_YET, "no DNS here serves the name"),
     _field("os", "PodOS"),
     _field("affinity", "Affinity", IGNORED, "there is one node"),
     _field("automountServiceAccountToken", "bool", IGNORED, "there are no service accounts"),
@@ -171,6 +169,17 @@ _POD_SPEC = (
     _field("tolerations", "[Toleration]", IGNORED, "there is one node"),
     _field("topologySpreadConstraints", "[TopologySpreadConstraint]", IGNORED, "there is one node"),
     _field("workloadRef", "any", IGNORED, "there is no scheduler"),
+)
+
+_HOST_ALIAS = (
+    _field("ip!", "string", note="IPv4 or IPv6"),
+    _field("hostnames", "[string]"),
+)
+
+_POD_DNS_CONFIG = (
+    _field("nameservers", "[string]", note="addresses; three in all"),
+    _field("searches", "[string]", note="domains; 32 in all"),
+    _field("options", "[PodDNSConfigOption]", note="of resolv.conf(5)"),
 )
 
 _SECURITY_SHARED = (
@@ -313,6 +322,9 @@ OBJECTS: dict[str, dict[str, Field]] = {
     "ContainerResizePolicy": _index(_RESIZE_POLICY),
     "SecurityContext": _index(_SECURITY_CONTEXT),
     "Capabilities": _index(_CAPABILITIES),
+    "HostAlias": _index(_HOST_ALIAS),
+    "PodDNSConfig": _index(_POD_DNS_CONFIG),
+    "PodDNSConfigOption": _index((_field("name", "string"), _field("value", "string"))),
     "AppArmorProfile": _index(_APP_ARMOR_PROFILE),
     "SeccompProfile": _index(_SECCOMP_PROFILE),
     "Sysctl": _index(_SYSCTL),
@@ -332,6 +344,9 @@ PLACES = {
     "ContainerResizePolicy": "spec.containers[].resizePolicy[]",
     "SecurityContext": "spec.containers[].securityContext",
     "Capabilities": "spec.containers[].securityContext.capabilities",
+    "HostAlias": "spec.hostAliases[]",
+    "PodDNSConfig": "spec.dnsConfig",
+    "PodDNSConfigOption": "spec.dnsConfig.options[]",
     "AppArmorProfile": "spec.containers[].securityContext.appArmorProfile",
     "SeccompProfile": "spec.containers[].securityContext.seccompProfile",
     "Sysctl": "spec.securityContext.sysctls[]",

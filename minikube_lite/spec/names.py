@@ -9,6 +9,7 @@ import re
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_SEARCH_LABEL = re.compile(r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?", re.ASCII)
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]", re.ASCII)
 
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+", re.ASCII)
@@ -47,6 +48,15 @@ def dns_subdomain(text: str) -> str:
     if len(text) > 253:
         return _too_long(253)
     return "" if _SUBDOMAIN.fullmatch(text) else _SUBDOMAIN_WORDS
+
+
+def dns_search(text: str) -> str:
+    """A search domain of resolv.conf(5): as a subdomain, but a dot may end it, and underscores as SRV names have them
+    (KEP-4427)."""
+    plain = text.removesuffix(".")
+    if text == "." or (len(plain) <= 253 and all(_SEARCH_LABEL.fullmatch(label) for label in plain.split("."))):
+        return ""
+    return _too_long(253) if len(plain) > 253 else _SUBDOMAIN_WORDS
 
 
 def qualified_name(text: str) -> str:

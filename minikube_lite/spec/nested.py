@@ -34,7 +34,6 @@ GlusterfsVolumeSource: endpoints! string, path! string, readOnly bool
 HTTPGetAction: port! int-or-string, host string, httpHeaders [HTTPHeader], path string, protocol string, scheme
     string
 HTTPHeader: name! string, value! string
-HostAlias: ip! string, hostnames [string]
 ISCSIVolumeSource: iqn! string, lun! int, targetPortal! string, chapAuthDiscovery bool, chapAuthSession bool, fsType
     string, initiatorName string, iscsiInterface string, portals [string], readOnly bool, secretRef
     LocalObjectReference
@@ -66,8 +65,6 @@ PodAntiAffinity: preferredDuringSchedulingIgnoredDuringExecution [WeightedPodAff
     requiredDuringSchedulingIgnoredDuringExecution [PodAffinityTerm]
 PodCertificateProjection: keyType! string, signerName! string, certificateChainPath string, credentialBundlePath
     string, keyPath string, maxExpirationSeconds int, user int, userAnnotations {string}
-PodDNSConfig: nameservers [string], options [PodDNSConfigOption], searches [string]
-PodDNSConfigOption: name string, value string
 PodOS: name! string
 PodReadinessGate: conditionType! string
 PodResourceClaim: name! string, resourceClaimName string, resourceClaimTemplateName string

@@ -19,6 +19,7 @@ from minikube_lite.spec.container import (
     SecurityContext,
 )
 from minikube_lite.spec.model import Bool, Int, Json, Model, to_json
+from minikube_lite.spec.network import HostAlias, PodDNSConfig
 from minikube_lite.spec.security import AppArmorProfile, SeccompProfile, Sysctl
 from minikube_lite.spec.volumes import Volume, VolumeMount
 
@@ -99,11 +100,11 @@ class PodSpec(Model):
     active_deadline_seconds: Int | None = None
     affinity: Json = None
     automount_service_account_token: Bool | None = None
-    dns_config: Json = None
+    dns_config: PodDNSConfig | None = None
     enable_service_links: Bool = True
     ephemeral_containers: Json = None
     eviction_responders: Json = None
-    host_aliases: Json = None
+    host_aliases: tuple[HostAlias, ...] = ()
     host_users: Bool | None = None
     hostname_override: str | None = None
     image_pull_secrets: Json = None

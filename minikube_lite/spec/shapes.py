@@ -46,11 +46,11 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "active_deadline_seconds": ("activeDeadlineSeconds", "any", None),
         "affinity": ("affinity", "any", None),
         "automount_service_account_token": ("automountServiceAccountToken", "any", None),
-        "dns_config": ("dnsConfig", "any", None),
+        "dns_config": ("dnsConfig", "PodDNSConfig", None),
         "enable_service_links": ("enableServiceLinks", "any", True),
         "ephemeral_containers": ("ephemeralContainers", "any", None),
         "eviction_responders": ("evictionResponders", "any", None),
-        "host_aliases": ("hostAliases", "any", None),
+        "host_aliases": ("hostAliases", "[HostAlias]", []),
         "host_users": ("hostUsers", "any", None),
         "hostname_override": ("hostnameOverride", "any", None),
         "image_pull_secrets": ("imagePullSecrets", "any", None),
@@ -119,6 +119,15 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "seccomp_profile": ("seccompProfile", "SeccompProfile", None),
         "app_armor_profile": ("appArmorProfile", "AppArmorProfile", None),
         "windows_options": ("windowsOptions", "any", None),
+    },
+    "PodDNSConfig": {
+        "nameservers": ("nameservers", "[any]", []),
+        "searches": ("searches", "[any]", []),
+        "options": ("options", "[PodDNSConfigOption]", []),
+    },
+    "HostAlias": {
+        "ip": ("ip", "any", None),
+        "hostnames": ("hostnames", "[any]", []),
     },
     "ResourceRequirements": {
         "limits": ("limits", "{quantity}", {}),
@@ -189,6 +198,10 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
     "AppArmorProfile": {
         "type": ("type", "any", None),
         "localhost_profile": ("localhostProfile", "any", None),
+    },
+    "PodDNSConfigOption": {
+        "name": ("name", "any", ""),
+        "value": ("value", "any", None),
     },
     "EmptyDir": {
         "medium": ("medium", "any", ""),

@@ -10,6 +10,7 @@ import pytest
 
 from minikube_lite.core import oci, oci_defaults
 from minikube_lite.core.environment import Facts, environment
+from minikube_lite.spec.hostnames import pod_hostname
 from tests.core.healthy import UID, container, pod
 
 IMAGE = {"Entrypoint": ["/entry"], "Cmd": ["default"], "Env": ["PATH=/image/bin", "LANG=C"], "WorkingDir": "/srv"}
@@ -274,7 +275,7 @@ def test_the_hostname_is_set_only_in_a_new_uts_namespace() -> None:
 def test_a_pod_s_hostname_is_its_own_or_its_name_cut_as_the_kubelet_cuts_it(
     name: str, hostname: str, expected: str
 ) -> None:
-    assert oci.pod_hostname(pod(metadata={"name": name}, hostname=hostname)) == expected
+    assert pod_hostname(pod(metadata={"name": name}, hostname=hostname)) == expected
 
 
 # -- mounts ----------------------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ class FakeRuntime:
                 return
         raise AssertionError(f"{container} does not run")
 
-    async def create_sandbox(self, record: PodRecord) -> tuple[str, ...]:
+    async def create_sandbox(self, record: PodRecord) -> tuple[tuple[str, str], ...]:
         self.boundary("before sandbox")
         if self.fail_sandbox:
             raise self.fail_sandbox.pop(0)

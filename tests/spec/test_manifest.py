@@ -455,10 +455,6 @@ def test_what_is_wrong_is_said_with_line_column_field_and_hint(
 # What is put in place of `restartPolicy: Always`, and words of the one warning.
 WARNED = [
     ("activeDeadlineSeconds: 5", "spec.activeDeadlineSeconds is not supported yet: "),
-    ("hostAliases: [{ip: 1.2.3.4, hostnames: [a]}]", "spec.hostAliases is not supported yet: "),
-    ("dnsPolicy: None", "spec.dnsPolicy is not supported yet: "),
-    ("dnsConfig: {nameservers: [1.1.1.1]}", "spec.dnsConfig is not supported yet: "),
-    ("subdomain: a", "spec.subdomain is not supported yet: "),
 ]
 
 
