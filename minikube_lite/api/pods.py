@@ -1,4 +1,4 @@
-"""The pods, ConfigMaps and Secrets of one namespace: read, created, replaced, applied, deleted. Routes for `app`.
+"""Pods, ConfigMaps, Secrets and claims of one namespace: read, created, replaced, applied, deleted. Routes for `app`.
 
 A write changes the manifests directory, by `node.apply`, `node.delete_pod` and `node.delete_config`; the watcher does
 the rest. So what is answered to a create is the object as the node shows it once it has seen the file.
@@ -148,6 +148,8 @@ class _Writer:
         kind = self.resource.kind
         if kind == "ConfigMap" or kind == "Secret":
             return await self.node.delete_config(kind, namespace, name, dry)
+        if kind == "PersistentVolumeClaim":
+            return await self.node.delete_claim(namespace, name, dry)
         return await self.node.delete_pod(namespace, name, grace, dry)
 
     async def delete_collection(self, request: Request) -> Response:

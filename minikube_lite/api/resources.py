@@ -78,6 +78,15 @@ SECRETS = Resource(
     verbs=PODS.verbs,
     fields=("type",),
 )
+CLAIMS = Resource(
+    kind="PersistentVolumeClaim",
+    plural="persistentvolumeclaims",
+    singular="persistentvolumeclaim",
+    short=("pvc",),
+    namespaced=True,
+    verbs=PODS.verbs,
+    fields=(),
+)
 NODES = Resource(
     kind="Node",
     plural="nodes",
@@ -97,7 +106,7 @@ NAMESPACES = Resource(
     fields=("status.phase",),
 )
 
-RESOURCES = (PODS, CONFIGMAPS, EVENTS, NAMESPACES, NODES, SECRETS)
-WRITABLE = (PODS, CONFIGMAPS, SECRETS)
+RESOURCES = (PODS, CONFIGMAPS, EVENTS, NAMESPACES, NODES, CLAIMS, SECRETS)
+WRITABLE = (PODS, CONFIGMAPS, SECRETS, CLAIMS)
 """What stands in the manifests directory."""
 WATCHABLE = (*WRITABLE, EVENTS)

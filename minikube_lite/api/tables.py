@@ -51,6 +51,17 @@ _COLUMNS: dict[str, tuple[tuple[str, str, str, int, str], ...]] = {
         ("Data", "string", "", 0, "How many values it holds."),
         ("Age", "string", "", 0, "Time since the Secret was created."),
     ),
+    "PersistentVolumeClaim": (
+        ("Name", "string", "name", 0, "Name must be unique within a namespace."),
+        ("Status", "string", "", 0, "Bound, Released (its document is gone, its data is kept), Terminating, Pending."),
+        ("Volume", "string", "", 0, "The directory that it is bound to."),
+        ("Capacity", "string", "", 0, "What it asks for; nothing enforces it."),
+        ("Access Modes", "string", "", 0, "How it may be used."),
+        ("StorageClass", "string", "", 0, "What the claim says; there is one kind of volume."),
+        ("VolumeAttributesClass", "string", "", 0, "What the claim says."),
+        ("Age", "string", "", 0, "Time since the volume was made."),
+        ("VolumeMode", "string", "", 1, "Always Filesystem."),
+    ),
     "Node": (
         ("Name", "string", "name", 0, "The node's name."),
         ("Status", "string", "", 0, "Whether the node is ready."),
@@ -162,6 +173,33 @@ def _secret(item: Json, now: float) -> list[Any]:
     return [name, item.get("type", ""), str(size), _age(item, now)]
 
 
+_SHORT_MODES = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
+
+
+def _claim(item: Json, now: float) -> list[Any]:
+    """`printPersistentVolumeClaim`: volume, capacity and modes are those of what it is bound to."""
+    spec, status, meta = item.get("spec") or {}, item.get("status") or {}, item["metadata"]
+    phase = "Terminating" if meta.get("deletionTimestamp") else status.get("phase", "")
+    given = status.get("accessModes") or ()
+    modes = ",".join(short for mode, short in _SHORT_MODES.items() if mode in given)
+    return [
+        meta.get("name", ""),
+        phase,
+        spec.get("volumeName", ""),
+        str((status.get("capacity") or {}).get("storage", "")),
+        modes,
+        spec.get("storageClassName", ""),
+        spec.get("volumeAttributesClassName") or "<unset>",
+        _age(item, now),
+        spec.get("volumeMode") or "<unset>",
+    ]
+
+
 def _namespace(item: Json, now: float) -> list[Any]:
     phase = (item.get("status") or {}).get("phase", "Active")
     return [item["metadata"].get("name", ""), phase, _age(item, now)]
@@ -172,6 +210,7 @@ _ROWS: dict[str, Callable[[Json, float], list[Any]]] = {
     "Event": _event,
     "ConfigMap": _config_map,
     "Secret": _secret,
+    "PersistentVolumeClaim": _claim,
     "Node": _node,
     "Namespace": _namespace,
 }

@@ -34,11 +34,12 @@ class Kind:
 POD = Kind("Pod", "pods", "po")
 CONFIG_MAP = Kind("ConfigMap", "configmaps", "cm")
 SECRET = Kind("Secret", "secrets")
+CLAIM = Kind("PersistentVolumeClaim", "persistentvolumeclaims", "pvc")
 EVENT = Kind("Event", "events", "ev")
 NODE = Kind("Node", "nodes", "no", namespaced=False)
 NAMESPACE = Kind("Namespace", "namespaces", "ns", namespaced=False)
-KINDS = (POD, CONFIG_MAP, SECRET, EVENT, NODE, NAMESPACE)
-WRITABLE = (POD, CONFIG_MAP, SECRET)
+KINDS = (POD, CONFIG_MAP, SECRET, CLAIM, EVENT, NODE, NAMESPACE)
+WRITABLE = (POD, CONFIG_MAP, SECRET, CLAIM)
 BY_NAME = {name: kind for kind in KINDS for name in kind.names}
 
 

@@ -143,7 +143,9 @@ class VolumesObserved:
     ready: bool = False
     """Whether they were all there once. Only then does anything start; what is lost later stops nothing."""
     fresh: bool = False
-    """Whether they show what they should; a changed ConfigMap or label takes it back."""
+    """Whether they show what they should; a changed label takes it back."""
+    inputs: int = 0
+    """`PodDesired.inputs` that they were last set up with: with others they are written anew."""
     busy: bool = False
     """Whether they are being set up now, in the background."""
     failure: Failure | None = None

@@ -133,7 +133,7 @@ def _reconcile(desired: PodDesired, observed: PodObserved, now: float, policy: P
         _accept(desired, observed),
         _drop_removed_containers(pod, observed, now),
         _make_sandbox(pod, observed, now, policy),
-        _set_up_volumes(pod, observed, now, policy),
+        _set_up_volumes(desired, observed, now, policy),
         _resize_pod(pod, observed),
         *(_container(container, desired, observed, now, policy) for container in pod.spec.containers),
     )
@@ -187,17 +187,17 @@ def _make_sandbox(pod: Pod, observed: PodObserved, now: float, policy: Policy) -
     return Plan((CreateSandbox(),))
 
 
-def _set_up_volumes(pod: Pod, observed: PodObserved, now: float, policy: Policy) -> Plan:
+def _set_up_volumes(desired: PodDesired, observed: PodObserved, now: float, policy: Policy) -> Plan:
     """Make them before the first start, and follow what they show for as long as anything runs or is to run."""
-    seen = observed.volumes
-    if not pod.spec.volumes or seen.busy or (seen.ready and seen.fresh):
+    pod, seen = desired.pod, observed.volumes
+    if not pod.spec.volumes or seen.busy or (seen.ready and seen.fresh and seen.inputs == desired.inputs):
         return NOTHING
     running = any(item.state == "running" for item in observed.containers.values())
     if not running and not any(
         next_start(item, _seen(observed, item), pod, now, policy) for item in pod.spec.containers
     ):
         return NOTHING
-    if seen.failure is not None:
+    if seen.failure is not None and seen.failure.inputs == desired.inputs:
         at = backoff.due(seen.failure.at, backoff.make_delay(seen.failure, policy), now)
         if at > now:
             return Plan((), at)

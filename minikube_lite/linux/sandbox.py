@@ -132,7 +132,7 @@ def mounts_below(directory: str) -> Iterator[str]:
     if sought not in table:  # the table of a machine with a thousand pods is long: do not cut it up for nothing
         return
     for line in table.splitlines():
-        path = os.fsdecode(_unescaped(line.split(b" ", 5)[4]))
+        path = os.fsdecode(unescaped(line.split(b" ", 5)[4]))
         if path == directory or path.startswith(directory + "/"):
             yield path
 
@@ -141,7 +141,7 @@ def _escaped(path: str) -> bytes:
     return b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes((byte,)) for byte in os.fsencode(path))
 
 
-def _unescaped(path: bytes) -> bytes:
+def unescaped(path: bytes) -> bytes:
     head, *rest = path.split(b"\\")
     return head + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in rest)
 

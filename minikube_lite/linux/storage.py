@@ -9,7 +9,7 @@ import errno
 import os
 
 from minikube_lite.linux import syscalls as kernel
-from minikube_lite.linux.sandbox import mounts_below
+from minikube_lite.linux.sandbox import mounts_below, unescaped
 
 
 def mount_tmpfs(path: str, *, size: int = 0, mode: int = 0o755, flags: int = 0) -> None:
@@ -46,3 +46,30 @@ def unmount_own(directory: str) -> None:
             raise OSError(errno.EBUSY, f"{path} is still mounted")
     for path in reversed(found):
         kernel.umount2(path, kernel.MNT_DETACH)
+
+
+def check_propagation(path: str, wanted: str) -> None:
+    """Whether mounts can travel as `wanted` (HostToContainer, Bidirectional) says. Raises ValueError in containerd's
+    words where the mount that `path` lies on is private."""
+    if wanted == "None":
+        return
+    point, tags = mount_of(os.path.realpath(path))
+    shared, slave = (any(tag.startswith(kind) for tag in tags) for kind in ("shared:", "master:"))
+    hint = f"(hint: mount --make-rshared {point})"
+    if wanted == "Bidirectional" and not shared:
+        raise ValueError(f'path "{path}" is mounted on "{point}" but it is not a shared mount {hint}')
+    if not (shared or slave):
+        raise ValueError(f'path "{path}" is mounted on "{point}" but it is not a shared or slave mount {hint}')
+
+
+def mount_of(path: str) -> tuple[str, list[str]]:
+    """The mount point that a path lies on, and its optional fields (proc_pid_mountinfo(5)); of several the topmost."""
+    found: tuple[str, list[str]] = ("/", [])
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file:
+            fields = line.split()
+            point = os.fsdecode(unescaped(fields[4]))
+            inside = point == "/" or path == point or path.startswith(f"{point}/")
+            if inside and len(point) >= len(found[0]):
+                found = point, [os.fsdecode(tag) for tag in fields[6 : fields.index(b"-", 6)]]
+    return found

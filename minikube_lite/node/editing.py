@@ -19,6 +19,7 @@ from typing import Any, Literal
 from minikube_lite.node.manifests import ManifestDirectory, being_written
 from minikube_lite.node.service import ApplyItem, ApplyOutcome
 from minikube_lite.spec import kinds
+from minikube_lite.spec.claims import Claim
 from minikube_lite.spec.configs import Config, forbidden_changes
 from minikube_lite.spec.manifest import Document, read_manifest, without_document
 from minikube_lite.spec.objects import Pod
@@ -122,7 +123,7 @@ class Editor:
     def _forbidden(self, document: Document, source: str) -> list[Problem]:
         """What an update may not change: what an immutable ConfigMap or Secret holds, and a Secret's type."""
         present = self._directory.configs.get(document.id)
-        if present is None or document.config is None:
+        if not isinstance(present, Config) or document.config is None:
             return []
         hint = f"delete the {document.kind} first: what uses it reads it anew"
         return [
@@ -177,7 +178,7 @@ class Editor:
                 return data
         return _join(without_document(file.data, place.index), text)
 
-    def _text(self, data: bytes, document: Document, base_dir: str) -> tuple[bytes, Pod | Config | None]:
+    def _text(self, data: bytes, document: Document, base_dir: str) -> tuple[bytes, Pod | Config | Claim | None]:
         """The document as a file of its own: its own text where it stands alone, images as absolute paths."""
         explicit = document.raw.get("metadata", {}).get("namespace")
         if document.in_list or (not explicit and document.namespace != "default"):
@@ -197,7 +198,7 @@ class Editor:
             return text, _content(again[0])
         return self._rendered(document, base_dir)
 
-    def _rendered(self, document: Document, base_dir: str) -> tuple[bytes, Pod | Config | None]:
+    def _rendered(self, document: Document, base_dir: str) -> tuple[bytes, Pod | Config | Claim | None]:
         """The document written anew, where its own text cannot stand alone (an item of a List, a namespace of `-n`)."""
         import yaml
 
@@ -248,8 +249,8 @@ class Editor:
         return found
 
 
-def _content(document: Document) -> Pod | Config | None:
-    return document.config if document.config is not None else document.pod
+def _content(document: Document) -> Pod | Config | Claim | None:
+    return document.config or document.claim or document.pod
 
 
 def _alone(data: bytes) -> bool:

@@ -142,7 +142,7 @@ class Executor:
                 assert desired is not None
                 self._accept(key, desired)
             case SetUpVolumes():
-                await self._volumes.set_up(key)
+                await self._volumes.set_up(key, 0 if desired is None else desired.inputs)
             case PullImage(container):
                 self._images.pull(key, container)
             case StartContainer():
@@ -376,6 +376,7 @@ class Executor:
         await self._runtime.remove_pod(record)
         self._pods.drop(key)
         self._images.forget_pod(record)
+        self._volumes.gone(record)
         log.info("pod_removed", pod=key, uid=record.observed.uid, reason=reason)
 
     async def close(self) -> None:

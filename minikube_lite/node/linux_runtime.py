@@ -26,6 +26,7 @@ from minikube_lite.linux.cgroups import Cgroup, resize
 from minikube_lite.linux.client import Launcher, LauncherDied, LauncherError
 from minikube_lite.linux.mounts import overlay
 from minikube_lite.node import bundles, image_config, secret_process
+from minikube_lite.node.claims import Claims
 from minikube_lite.node.clock import boottime
 from minikube_lite.node.exec_session import LinuxExecSession, open_exec
 from minikube_lite.node.facts import facts
@@ -60,6 +61,7 @@ class LinuxRuntime:
     on_exit: OnExit
     on_sandbox_lost: Callable[[str], None]
     lookup: Lookup
+    claims: Claims
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class LinuxRuntime:
         self._launcher = launcher
         self._respawn = respawn
         self.seccomp = Seccomp(paths.seccomp_programs, paths.seccomp_profiles)
-        self._volumes = Volumes(paths, images)
+        self._volumes = Volumes(paths, images, self)
         self._watched: dict[str, int] = {}
         self._closed = False
         launcher.on_death = self._launcher_died
@@ -317,7 +319,7 @@ class LinuxRuntime:
         namespaces = {kind: str(run / "ns" / _PINS[kind]) for kind in oci.sandbox_namespaces(pod)}
         if pod.spec.share_process_namespace and pid:
             namespaces["pid"] = str(run / "ns" / "pid")
-        mounts, annotations = self._volumes.mounts(record, container)
+        mounts, annotations = self._volumes.mounts(record, container, env.values)
         config = oci.container_config(
             pod,
             container,

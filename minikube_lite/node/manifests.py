@@ -17,6 +17,7 @@ from pathlib import Path
 
 from minikube_lite.core.model import PodDesired
 from minikube_lite.spec import kinds
+from minikube_lite.spec.claims import Claim
 from minikube_lite.spec.configs import Config
 from minikube_lite.spec.manifest import Document, Manifest, read_manifest
 from minikube_lite.spec.problems import InvalidManifest, Problem
@@ -75,7 +76,7 @@ class ManifestFile:
                     return None
                 names.add(document.id)
                 if document.kind != "Pod":  # a kind with a typo in it: whatever of that name there was
-                    names.update((document.key, *(f"{kind}/{document.key}" for kind in kinds.CONFIGS)))
+                    names.update((document.key, *(f"{kind}/{document.key}" for kind in kinds.KEPT)))
         return names if blamed >= len(self.problems) else None
 
 
@@ -95,8 +96,8 @@ class Snapshot:
     """What the directory asks for at one moment."""
 
     pods: Mapping[str, PodDesired] = field(default_factory=dict)
-    configs: Mapping[str, Config] = field(default_factory=dict)
-    """ConfigMaps and Secrets by id; one whose manifest was broken since is here as it last was."""
+    configs: Mapping[str, Config | Claim] = field(default_factory=dict)
+    """ConfigMaps, Secrets and claims by id; one whose manifest was broken since is here as it last was."""
     problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
     """Per pod key: why its manifest is not used as it stands (`InvalidManifest`, `Conflict`)."""
     file_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
@@ -125,7 +126,7 @@ class ManifestDirectory:
         self.files: dict[str, ManifestFile] = {}
         self.owners: dict[str, str] = {}
         """Id → the file it came from first; seeded with the records of pods at start."""
-        self.configs: dict[str, Config] = {}
+        self.configs: dict[str, Config | Claim] = {}
         """As they were in the last snapshot."""
         self.lost = ""
         self.unsettled: set[str] = set()
@@ -199,7 +200,7 @@ class ManifestDirectory:
     def snapshot(self) -> Snapshot:
         """Put the files together: who owns which object, what is broken, what is held."""
         pods: dict[str, PodDesired] = {}
-        configs: dict[str, Config] = {}
+        configs: dict[str, Config | Claim] = {}
         problems: dict[str, tuple[Problem, ...]] = {}
         file_problems: dict[str, tuple[Problem, ...]] = {}
         warnings: dict[str, tuple[str, ...]] = {}
@@ -227,8 +228,9 @@ class ManifestDirectory:
                 conflicts[key] = f"{owner.name} and {losers} both define {_words(key)}; {owner.name} keeps it"
             document = owner.objects[key]
             source = str(self.path / owner.name)
-            if document.config is not None:
-                configs[key] = document.config
+            kept = document.config or document.claim
+            if kept is not None:
+                configs[key] = kept
             elif document.pod is not None:
                 pods[key] = PodDesired(document.pod, source)
             self.owners[key] = source
@@ -240,7 +242,7 @@ class ManifestDirectory:
                 key = document.key
                 if not (document.problems and document.name and document.namespace):
                     continue
-                if document.kind in kinds.CONFIGS:
+                if document.kind in kinds.KEPT:
                     continue  # no pod's: the file's
                 if key in pods and pods[key].source != str(self.path / name):
                     continue  # the pod is another file's, and that one is in order
@@ -263,4 +265,4 @@ class ManifestDirectory:
 def _words(key: str) -> str:
     """`pod default/web`, `Secret default/keys`."""
     kind, _, rest = key.partition("/")
-    return f"{kind} {rest}" if kind in kinds.CONFIGS and "/" in rest else f"pod {key}"
+    return f"{kind} {rest}" if kind in kinds.KEPT and "/" in rest else f"pod {key}"

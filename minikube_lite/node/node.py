@@ -18,10 +18,11 @@ import structlog
 
 from minikube_lite import __version__
 from minikube_lite.core.model import PodDesired, Policy
-from minikube_lite.core.references import references
+from minikube_lite.core.references import claims, references
 from minikube_lite.images.registry.client import Registries
 from minikube_lite.images.store import ImageStore
 from minikube_lite.node import adopt
+from minikube_lite.node.claims import Claims
 from minikube_lite.node.clock import wall
 from minikube_lite.node.configs import Configs
 from minikube_lite.node.editing import Editor, namespace_problems
@@ -53,8 +54,9 @@ from minikube_lite.node.service import (
 )
 from minikube_lite.node.store import ObjectStore
 from minikube_lite.node.watch import DirectoryWatch
-from minikube_lite.spec.configs import ConfigKind
-from minikube_lite.spec.kinds import CONFIGS, is_used
+from minikube_lite.spec.claims import Claim
+from minikube_lite.spec.configs import Config, ConfigKind
+from minikube_lite.spec.kinds import CLAIM, CONFIGS, KEPT, is_used
 from minikube_lite.spec.manifest import read_manifest
 from minikube_lite.spec.problems import InvalidManifest, Problem
 
@@ -82,7 +84,8 @@ class Node:
         self.store = ObjectStore()
         self.pods = Pods(paths)
         self.configs = Configs(self.store, paths.configs)
-        runtime.lookup = self.configs.get
+        self.claims = Claims(self.store, paths.claims, self._users_of_claim, self._claim_news)
+        runtime.lookup, runtime.claims = self.configs.get, self.claims
         self.events = Events(self.store, paths.events, self.name)
         self._runtime = runtime
         self._boot_id = boot_id
@@ -136,6 +139,8 @@ class Node:
         self._collector.start()
         for record in self.pods:
             self._directory.owners[record.key] = record.observed.source
+        self.claims.load()
+        self.claims.forget_strangers({record.observed.uid for record in self.pods})
         self._put_node()
         self._adopted = True
         self._watch.start()
@@ -170,7 +175,8 @@ class Node:
         desired = self._snapshot.desired(key, self.pods.accepted(key))
         if desired is None:
             return None
-        return replace(desired, inputs=self.configs.version(references(desired.pod)))
+        inputs = max(self.configs.version(references(desired.pod)), self.claims.version(claims(desired.pod)))
+        return replace(desired, inputs=inputs)
 
     def _publish_soon(self, key: str) -> None:
         """Publish once whoever tells of the change has to wait for something: an object is nobody's hurry."""
@@ -191,7 +197,10 @@ class Node:
         self._snapshot = self._directory.rescan() if names is None else self._directory.refresh(names)
         self._report_manifests()
         self._publisher.publish_files(self._snapshot)
-        self._tell_of(self.configs.update(self._snapshot.configs))
+        kept = self._snapshot.configs
+        changed = self.configs.update({id: found for id, found in kept.items() if isinstance(found, Config)})
+        self.claims.update({found.key: found for found in kept.values() if isinstance(found, Claim)})
+        self._tell_of(changed)
         after = self._snapshot
         keys = before.pods.keys() | after.pods.keys() | before.problems.keys() | after.problems.keys()
         keys |= {record.key for record in self.pods}
@@ -218,6 +227,17 @@ class Node:
             if any(reference.id in changed for reference in references(pod)):
                 self.queue.add(key)
 
+    def _users_of_claim(self, key: str) -> list[str]:
+        """The keys of the pods that have the claim, or are getting it."""
+        volumes = [(record, record.observed.volumes) for record in self.pods]
+        using = [record for record, seen in volumes if seen.ready or seen.busy]
+        return [record.key for record in using if key in claims(record.observed.pod)]
+
+    def _claim_news(self, key: str) -> None:
+        """A claim came, changed, went or has become free."""
+        if self._adopted:
+            self._tell_of(frozenset((f"{CLAIM}/{key}",)))
+
     def _differs(self, key: str, before: Snapshot, after: Snapshot) -> bool:
         if before.lost != after.lost or before.pods.get(key) is not after.pods.get(key):
             old, new = before.pods.get(key), after.pods.get(key)
@@ -235,7 +255,7 @@ class Node:
         troubled = set()
         for id, message in snapshot.conflicts.items():
             kind, _, key = id.partition("/")
-            if kind in CONFIGS:
+            if kind in KEPT:
                 troubled.add(id)
                 namespace, _, name = key.partition("/")
                 self._report.manifest(namespace, name, "", "Conflict", message, kind)
@@ -365,6 +385,8 @@ class Node:
             try:
                 if kind in CONFIGS:
                     await self.delete_config(cast(ConfigKind, kind), namespace_, name, dry_run)
+                elif kind == CLAIM:
+                    await self.delete_claim(namespace_, name, dry_run)
                 else:
                     await self.delete_pod(namespace_, name, grace, dry_run)
                 items.append(ApplyItem(kind, namespace_, name, "deleted"))
@@ -431,6 +453,24 @@ class Node:
                 raise _cannot_write(self.manifests, error) from error
             self._look(None, resync=False)
         return before or {**_stub(namespace, name), "kind": kind}
+
+    async def delete_claim(self, namespace: str, name: str, dry_run: bool = False) -> Json:
+        self._look(None, resync=False)
+        id = f"{CLAIM}/{namespace}/{name}"
+        before = self.store.get(CLAIM, namespace, name)
+        place = self._editor.find(id)
+        if before is None and place is None:
+            raise ServiceError(404, "NotFound", f'persistentvolumeclaims "{name}" not found')
+        self._writable()
+        if not dry_run:
+            try:
+                gone = self.claims.delete(namespace, name)  # on record first: the document is only the wish for it
+                self._editor.delete(id)
+            except OSError as error:
+                raise _cannot_write(self.manifests, error) from error
+            self._look(None, resync=False)
+            return gone or before or {**_stub(namespace, name), "kind": CLAIM}
+        return before or {**_stub(namespace, name), "kind": CLAIM}
 
     def _shorten(self, record: PodRecord, grace: float) -> None:
         """Remember the grace that was asked for; a second delete may shorten what is under way, never lengthen it."""

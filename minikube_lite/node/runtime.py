@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from minikube_lite.core.environment import Lookup
 from minikube_lite.core.model import Exit
 from minikube_lite.images.store import Image
+from minikube_lite.node.claims import Claims
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.service import ExecSession
 
@@ -63,6 +64,8 @@ class Runtime(Protocol):
     """(pod uid): its shared namespaces died under it."""
     lookup: Lookup
     """ConfigMaps and Secrets; set by the node."""
+    claims: Claims
+    """Persistent volumes; set by the node."""
 
     async def create_sandbox(self, record: PodRecord) -> tuple[tuple[str, str], ...]:
         """Namespaces, shared memory, /etc files and cgroup of the pod; returns warnings, each (reason, message).

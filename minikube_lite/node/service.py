@@ -14,8 +14,8 @@ from minikube_lite.spec.configs import ConfigKind
 from minikube_lite.spec.problems import Problem
 
 Json = dict[str, Any]
-Kind = Literal["Pod", "Event", "Node", "Namespace", "ConfigMap", "Secret"]
-Watched = Literal["Pod", "Event", "ConfigMap", "Secret"]
+Kind = Literal["Pod", "Event", "Node", "Namespace", "ConfigMap", "Secret", "PersistentVolumeClaim"]
+Watched = Literal["Pod", "Event", "ConfigMap", "Secret", "PersistentVolumeClaim"]
 
 
 class ServiceError(Exception):
@@ -124,6 +124,10 @@ class NodeService(Protocol):
 
     async def delete_config(self, kind: ConfigKind, namespace: str, name: str, dry_run: bool = False) -> Json:
         """Likewise for a ConfigMap or Secret."""
+        ...
+
+    async def delete_claim(self, namespace: str, name: str, dry_run: bool = False) -> Json:
+        """Likewise for a PersistentVolumeClaim; its data goes too, once no pod uses it any more."""
         ...
 
     def log_files(self, namespace: str, name: str, container: str | None, previous: bool) -> LogFiles:

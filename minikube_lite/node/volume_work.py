@@ -13,6 +13,7 @@ from dataclasses import replace
 import structlog
 
 from minikube_lite.core.model import Eviction, Failure, VolumesObserved
+from minikube_lite.core.references import claims
 from minikube_lite.node.clock import boottime, wall
 from minikube_lite.node.paths import Paths
 from minikube_lite.node.pods import Pods
@@ -40,14 +41,14 @@ class VolumeWork:
         self._again = again
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def set_up(self, key: str) -> None:
-        """Begin, and wait for a moment whether it is done."""
+    async def set_up(self, key: str, inputs: int) -> None:
+        """Begin, and wait for a moment whether it is done; `inputs` as in `PodDesired`."""
         record = self._pods[key]
         uid = record.observed.uid
         if uid in self._tasks:
             return
-        self._change(uid, busy=True, fresh=True)  # what changes from now on takes `fresh` back
-        task = asyncio.get_running_loop().create_task(self._run(record))
+        self._change(uid, busy=True, fresh=True, inputs=inputs)  # what changes from now on takes `fresh` back
+        task = asyncio.get_running_loop().create_task(self._run(record, inputs))
         self._tasks[uid] = task
         await asyncio.wait((task,), timeout=PATIENCE)
         if task.done():
@@ -60,13 +61,14 @@ class VolumeWork:
             log.error("volumes_not_set_up", pod=key, exc_info=error)
         self._again(key)
 
-    async def _run(self, record: PodRecord) -> None:
+    async def _run(self, record: PodRecord, inputs: int) -> None:
         uid = record.observed.uid
         try:
             warnings = await self._runtime.set_up_volumes(record)
         except RuntimeFailure as error:
             before = record.observed.volumes.failure
-            failure = Failure(error.reason, error.message, boottime(), 1 if before is None else before.count + 1)
+            count = 1 if before is None or before.inputs != inputs else before.count + 1
+            failure = Failure(error.reason, error.message, boottime(), count, inputs)
             self._change(uid, fresh=False, failure=failure)
             for message in error.message.split("\n"):
                 self._report.warning(record, error.reason, message)
@@ -106,6 +108,11 @@ class VolumeWork:
         self._usage.forget(uid)
         if (task := self._tasks.get(uid)) is not None:
             await asyncio.wait((task,))
+
+    def gone(self, record: PodRecord) -> None:
+        """Nothing of the pod is left: its claims are free."""
+        if used := claims(record.observed.pod):
+            self._runtime.claims.pod_gone(record.observed.uid, used)
 
     async def close(self) -> None:
         """Let what is being done come to its end: a thread cannot be called off."""

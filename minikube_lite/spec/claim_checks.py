@@ -45,6 +45,3 @@ def check_claim_spec(spec: Json, path: Path) -> Iterator[Wrong]:
         yield (*path, "volumeMode"), f'Unsupported value: "{mode}": {what}', ""
     if (name := spec.get("storageClassName")) and (wrong := names.dns_subdomain(name)):
         yield (*path, "storageClassName"), f'Invalid value: "{name}": {wrong}', ""
-    for field in ("dataSource", "dataSourceRef"):
-        if spec.get(field):
-            yield (*path, field), "not supported yet: the volume would start without this data", ""

@@ -29,7 +29,10 @@ _WORKLOADS = (
     "CronJob", "DaemonSet", "Deployment", "Job", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet",
 )  # fmt: skip
 CONFIGS = ("ConfigMap", "Secret")
-_DATA = ("PersistentVolumeClaim", "PersistentVolume")
+CLAIM = "PersistentVolumeClaim"
+KEPT = (*CONFIGS, CLAIM)
+"""What is kept in the manifests directory for pods to use."""
+_DATA = ("PersistentVolume",)
 
 _WITHOUT_NAMESPACE = frozenset(
     (
@@ -51,9 +54,14 @@ def is_config(api_version: str, kind: str) -> bool:
     return api_version == "v1" and kind in CONFIGS
 
 
+def is_claim(api_version: str, kind: str) -> bool:
+    """Whether pods may keep their data in it."""
+    return api_version == "v1" and kind == CLAIM
+
+
 def is_used(kind: str) -> bool:
     """Whether objects of this kind are kept in the manifests directory to be used."""
-    return kind == "Pod" or kind in CONFIGS
+    return kind == "Pod" or kind in KEPT
 
 
 def is_list(kind: str, raw: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from minikube_lite.spec import kinds
+from minikube_lite.spec.claims import Claim, read_claim
 from minikube_lite.spec.compose import Node
 from minikube_lite.spec.configs import Config, read_config
 from minikube_lite.spec.dump import dump_yaml
@@ -28,8 +29,8 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One object of a manifest: a `pod` or a `config`. With `problems` it is neither; with `skipped`, it is well formed
-    and not used."""
+    """One object of a manifest: a `pod`, a `config` or a `claim`. With `problems` it is none; with `skipped`, it is
+    well formed and not used."""
 
     kind: str
     api_version: str
@@ -49,6 +50,7 @@ class Document:
     line: int = 0
     """Where its content begins, from 1."""
     config: Config | None = None
+    claim: Claim | None = None
     image_spans: tuple[tuple[int, int, str], ...] = ()
     """(start, end, value) of each container's `image`, in bytes of the file, quotes included."""
     list_span: tuple[int, int] | None = field(default=None, repr=False)
@@ -71,8 +73,8 @@ class Document:
 
     @property
     def id(self) -> str:
-        """Which object it is: a pod's `namespace/name`, a ConfigMap's or Secret's with the kind in front of it."""
-        return f"{self.kind}/{self.key}" if self.kind in kinds.CONFIGS else self.key
+        """Which object it is: a pod's `namespace/name`, any other's with the kind in front of it."""
+        return f"{self.kind}/{self.key}" if self.kind in kinds.KEPT else self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,11 @@ def _claim(document: Document, first: dict[str, int], raw_document: RawDocument,
     if document.id not in first:
         first[document.id] = document.line
         return document
-    kind = document.kind if document.kind in kinds.CONFIGS else "pod"
+    kind = document.kind if document.kind in kinds.KEPT else "pod"
     message = f'{kind} "{document.name}" is here twice, first on line {first[document.id]}'
     hint = f"a {kind} needs a name of its own in its namespace"
     problem = raw_document.problem(message, (*path, "metadata", "name"), hint=hint)
-    return replace(document, pod=None, config=None, problems=(problem,))
+    return replace(document, pod=None, config=None, claim=None, problems=(problem,))
 
 
 def _documents(document: RawDocument, default_namespace: str, build: bool) -> Iterator[tuple[Document, Path]]:
@@ -169,6 +171,9 @@ def _object(document: RawDocument, raw: dict[str, Any], path: Path, default_name
     if kinds.is_config(base.api_version, base.kind):
         read = read_config(document, raw, path, default_namespace)
         return replace(base, config=read.config, problems=read.problems, ignored=read.ignored)
+    if kinds.is_claim(base.api_version, base.kind):
+        found = read_claim(document, raw, path, default_namespace)
+        return replace(base, claim=found.claim, problems=found.problems, warnings=found.warnings, ignored=found.ignored)
     if not kinds.is_pod(base.api_version, base.kind):
         return replace(base, skipped=kinds.skipped(base.api_version, base.kind))
     result = read_pod(document, raw, path, default_namespace, build=build)

@@ -52,9 +52,6 @@ NodeSelectorRequirement: key! string, operator! string, values [string]
 NodeSelectorTerm: matchExpressions [NodeSelectorRequirement], matchFields [NodeSelectorRequirement]
 OwnerReference: apiVersion! string, kind! string, name! string, uid! string, blockOwnerDeletion bool, controller
     bool
-PersistentVolumeClaimSpec: accessModes [string], dataSource TypedLocalObjectReference, dataSourceRef
-    TypedObjectReference, resources VolumeResourceRequirements, selector LabelSelector, storageClassName string,
-    volumeAttributesClassName string, volumeMode string, volumeName string
 PersistentVolumeClaimTemplate: spec! PersistentVolumeClaimSpec, metadata ObjectMeta
 PhotonPersistentDiskVolumeSource: pdID! string, fsType string
 PodAffinity: preferredDuringSchedulingIgnoredDuringExecution [WeightedPodAffinityTerm],

@@ -53,6 +53,7 @@ def _not_here() -> Iterator[Row]:
         yield _row(name, type_, why, "REFUSED")
 
 
+_ONE_KIND = "there is one kind of volume: a directory of this machine's"
 _MODE = "of the files that say no mode of their own; octal or decimal, 0644 where it is missing"
 _USER = "the user id that owns the files that say none of their own"
 _ITEMS = "only these keys, each as the file `path`; all of them where it is missing"
@@ -131,6 +132,26 @@ VOLUME_FIELDS: dict[str, tuple[Row, ...]] = {
         _row("readOnly", "bool", "no container may write to it"),
     ),
     "EphemeralVolumeSource": (_row("volumeClaimTemplate", "PersistentVolumeClaimTemplate"),),
+    "PersistentVolumeClaim": (
+        _row("apiVersion!", "string", one_of=("v1",)),
+        _row("kind!", "string", one_of=("PersistentVolumeClaim",)),
+        _row("metadata!", "ObjectMeta"),
+        _row("spec!", "PersistentVolumeClaimSpec"),
+        _row("status", "any", "what a cluster had to say about it", "IGNORED"),
+    ),
+    "PersistentVolumeClaimSpec": (
+        _row("accessModes", "[string]", "required; `ReadWriteOncePod` lets one pod at a time use it"),
+        _row(
+            "resources", "VolumeResourceRequirements", "`requests.storage` is required, and shown; nothing enforces it"
+        ),
+        _row("volumeMode", "string", "`Filesystem`"),
+        _row("dataSource", "TypedLocalObjectReference", "the volume would start without this data", "REFUSED"),
+        _row("dataSourceRef", "TypedObjectReference", "the volume would start without this data", "REFUSED"),
+        _row("selector", "LabelSelector", _ONE_KIND, "IGNORED"),
+        _row("storageClassName", "string", _ONE_KIND, "IGNORED"),
+        _row("volumeAttributesClassName", "string", _ONE_KIND, "IGNORED"),
+        _row("volumeName", "string", _ONE_KIND, "IGNORED"),
+    ),
     "ImageVolumeSource": (
         _row("reference", "string", "as a container's `image`"),
         _row("pullPolicy", "string", one_of=PULL_POLICIES),
@@ -167,5 +188,7 @@ VOLUME_PLACES = {
     "EphemeralVolumeSource": "spec.volumes[].ephemeral",
     "ImageVolumeSource": "spec.volumes[].image",
     "VolumeMount": "spec.containers[].volumeMounts[]",
+    "PersistentVolumeClaim": "PersistentVolumeClaim",
+    "PersistentVolumeClaimSpec": "PersistentVolumeClaim: spec",
 }
 """Where each of these objects stands in a Pod."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from minikube_lite.spec.environment import ObjectFieldSelector, ResourceFieldSelector
 from minikube_lite.spec.model import Bool, Int, Json, Model
 from minikube_lite.spec.quantity import Quantity
 
@@ -17,12 +18,10 @@ __all__ = [
     "ConfigMapSource",
     "DownwardAPISource",
     "EmptyDir",
-    "FieldRef",
     "HostPath",
     "KeyToPath",
     "ProjectedSource",
     "Projection",
-    "ResourceFieldRef",
     "SecretSource",
     "Volume",
     "VolumeMount",
@@ -91,27 +90,12 @@ class SecretSource(Model):
     default_user: Int | None = None
 
 
-class FieldRef(Model):
-    """A field of the pod's own (`metadata.labels`, …)."""
-
-    field_path: str
-    api_version: str = "v1"
-
-
-class ResourceFieldRef(Model):
-    """A container's limit or request, divided by `divisor` and rounded up."""
-
-    resource: str
-    container_name: str = ""
-    divisor: Quantity | None = None
-
-
 class DownwardAPIFile(Model):
     """One file with something of the pod's own in it."""
 
     path: str
-    field_ref: FieldRef | None = None
-    resource_field_ref: ResourceFieldRef | None = None
+    field_ref: ObjectFieldSelector | None = None
+    resource_field_ref: ResourceFieldSelector | None = None
     mode: Int | None = None
     user: Int | None = None
 

@@ -237,6 +237,13 @@ class FakeNode:
             self.remove(kind, namespace, name)
         return config
 
+    async def delete_claim(self, namespace: str, name: str, dry_run: bool = False) -> Json:
+        self.calls.append(("delete_claim", {"name": name, "dry": dry_run}))
+        claim = self.get("PersistentVolumeClaim", namespace, name)
+        if not dry_run:
+            self.remove("PersistentVolumeClaim", namespace, name)
+        return claim
+
     def log_files(self, namespace: str, name: str, container: str | None, previous: bool) -> LogFiles:
         self.get("Pod", namespace, name)
         try:

@@ -152,7 +152,7 @@ def _wait(session: Session, deletion: Deletion, timeout: float) -> None:
 COMMAND = Command(
     "delete",
     run,
-    summary="Remove pods, ConfigMaps and Secrets, which is to remove their manifests.",
+    summary="Remove pods, ConfigMaps, Secrets (that is, their manifests), and volume claims with all their data.",
     usage="(-f FILE... | TYPE NAME... | TYPE/NAME... | TYPE -l SELECTOR | TYPE --all)",
     examples="""
 minikube-lite delete pod web
@@ -160,7 +160,7 @@ minikube-lite delete -f pod.yaml
 minikube-lite delete pods -l app=web --now
 minikube-lite delete pods --all --wait=false
 """,
-    completes=("pods", "configmaps", "secrets"),
+    completes=("pods", "configmaps", "secrets", "persistentvolumeclaims"),
     options=(
         FILENAME,
         RECURSIVE,

@@ -9,15 +9,16 @@ from typing import Any
 from minikube_lite.cli.client import Client
 from minikube_lite.cli.commands.get import ALL_NAMESPACES, SELECTOR
 from minikube_lite.cli.describing import describe_pod
+from minikube_lite.cli.describing_claims import describe_claim
 from minikube_lite.cli.describing_configs import describe_config_map, describe_secret
 from minikube_lite.cli.errors import ApiError, CliError, UsageError
 from minikube_lite.cli.params import Command, Option
-from minikube_lite.cli.resources import CONFIG_MAP, EVENT, POD, SECRET, Kind, resources
+from minikube_lite.cli.resources import CLAIM, CONFIG_MAP, EVENT, POD, SECRET, Kind, resources
 from minikube_lite.cli.session import Session, warn
 
 Json = dict[str, Any]
 
-DESCRIBERS = {POD: describe_pod, CONFIG_MAP: describe_config_map, SECRET: describe_secret}
+DESCRIBERS = {POD: describe_pod, CONFIG_MAP: describe_config_map, SECRET: describe_secret, CLAIM: describe_claim}
 
 
 def run(session: Session, words: list[str], *, selector: str, all_namespaces: bool, show_events: bool) -> int:
@@ -77,14 +78,14 @@ def _events(client: Client, kind: Kind, item: Json) -> list[Json]:
 COMMAND = Command(
     "describe",
     run,
-    summary="Tell all about a pod, a ConfigMap or a Secret (of which only the sizes are told).",
+    summary="Tell all about a pod, a ConfigMap, a Secret (of which only the sizes are told) or a volume claim.",
     usage="(TYPE NAME... | TYPE/NAME... | TYPE -l SELECTOR)",
     examples="""
 minikube-lite describe pod web
 minikube-lite describe pods -l app=web
 minikube-lite describe secret keys
 """,
-    completes=("pods", "configmaps", "secrets"),
+    completes=("pods", "configmaps", "secrets", "persistentvolumeclaims"),
     options=(
         SELECTOR,
         ALL_NAMESPACES,
