@@ -193,17 +193,20 @@ class Claims:
             raise NotBound(f"PVC {namespace}/{name} was not created for pod {namespace}/{pod} (pod is not owner)")
         return self.directory(namespace, name)
 
-    def delete(self, namespace: str, name: str) -> Json | None:
-        """Let the volume go, as soon as no pod uses it; its object, None where there is none. Raises OSError."""
+    def mark(self, namespace: str, name: str) -> Json | None:
+        """Note that the volume is to go; its object, None where there is none. `collect` follows, when its document is
+        gone too. Raises OSError."""
         volume = self._volumes.get(f"{namespace}/{name}")
         if volume is None:
             return None
         if not volume.deleting_wall:
             self._save(replace(volume, deleting_wall=wall()))
-        shown = self._object(volume.key, self._wanted.get(volume.key), self._volumes[volume.key])
-        self._settle(volume.key)
-        self._changed(volume.key)
-        return shown
+        return self._object(volume.key, self._wanted.get(volume.key), self._volumes[volume.key])
+
+    def collect(self, namespace: str, name: str) -> None:
+        """Remove what is to go, if no pod uses it."""
+        self._settle(f"{namespace}/{name}")
+        self._changed(f"{namespace}/{name}")
 
     def pod_gone(self, uid: str, used: Iterable[str] = ()) -> None:
         """A pod is no more: its own claims go, those that were only waiting for it too, and others may use the rest.

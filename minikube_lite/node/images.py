@@ -24,6 +24,7 @@ from minikube_lite.images.registry.credentials import Keychain, keychain_of
 from minikube_lite.images.store import Image, ImageError, ImageStore, NotPresent
 from minikube_lite.node.clock import boottime
 from minikube_lite.node.image_secrets import PullSecrets, Secret, pull_secrets
+from minikube_lite.node.image_volumes import lease_user as volume_lease
 from minikube_lite.node.pods import Pods
 from minikube_lite.node.pulls import Pulls
 from minikube_lite.node.records import PodRecord
@@ -347,6 +348,12 @@ class PodImages:
             lease_user(record.observed.uid, bundle)
             for record in self._pods
             for bundle in (*record.bundles.values(), *record.previous_bundles.values(), PAUSE)
+        }
+        known |= {
+            volume_lease(record.observed.uid, volume.name)
+            for record in self._pods
+            for volume in record.observed.pod.spec.volumes
+            if volume.image is not None
         }
         for user in self._store.leases():
             if user not in known:

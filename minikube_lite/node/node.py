@@ -464,11 +464,12 @@ class Node:
         self._writable()
         if not dry_run:
             try:
-                gone = self.claims.delete(namespace, name)  # on record first: the document is only the wish for it
+                gone = self.claims.mark(namespace, name)  # on record first: the document is only the wish for it
                 self._editor.delete(id)
             except OSError as error:
                 raise _cannot_write(self.manifests, error) from error
             self._look(None, resync=False)
+            self.claims.collect(namespace, name)
             return gone or before or {**_stub(namespace, name), "kind": CLAIM}
         return before or {**_stub(namespace, name), "kind": CLAIM}
 
