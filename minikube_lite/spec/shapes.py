@@ -271,8 +271,8 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
     },
     "DownwardAPIFile": {
         "path": ("path", "any", None),
-        "field_ref": ("fieldRef", "FieldRef", None),
-        "resource_field_ref": ("resourceFieldRef", "ResourceFieldRef", None),
+        "field_ref": ("fieldRef", "ObjectFieldSelector", None),
+        "resource_field_ref": ("resourceFieldRef", "ResourceFieldSelector", None),
         "mode": ("mode", "any", None),
         "user": ("user", "any", None),
     },
@@ -298,15 +298,6 @@ SHAPES: dict[str, dict[str, tuple[str, str, Any]]] = {
         "resource": ("resource", "any", None),
         "container_name": ("containerName", "any", ""),
         "divisor": ("divisor", "quantity", "0"),
-    },
-    "FieldRef": {
-        "field_path": ("fieldPath", "any", None),
-        "api_version": ("apiVersion", "any", "v1"),
-    },
-    "ResourceFieldRef": {
-        "resource": ("resource", "any", None),
-        "container_name": ("containerName", "any", ""),
-        "divisor": ("divisor", "quantity", None),
     },
     "ClaimSpec": {
         "access_modes": ("accessModes", "[any]", []),

@@ -22,7 +22,7 @@ async def test_discovery_names_every_resource_and_its_verbs(client: Client) -> N
     assert (await client.get("/apis")).json["groups"] == []
     resources = {entry["name"]: entry for entry in (await client.get("/api/v1")).json["resources"]}
     pods = {"pods", "pods/exec", "pods/log", "pods/status"}
-    assert set(resources) == pods | {"configmaps", "events", "namespaces", "nodes", "secrets"}
+    assert set(resources) == pods | {"configmaps", "events", "namespaces", "nodes", "persistentvolumeclaims", "secrets"}
     assert resources["pods"]["shortNames"] == ["po"]
     assert resources["pods"]["namespaced"]
     assert not resources["nodes"]["namespaced"]

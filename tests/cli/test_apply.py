@@ -124,7 +124,10 @@ def test_a_problem_is_told_with_its_place_and_does_not_hide_the_rest(
             "See 'minikube-lite delete --help'.\n",
         ),
         (["delete", "pods"], "error: resource(s) were provided, but no name was specified\n"),
-        (["delete", "node", "box"], "error: nodes cannot be deleted: only pods, configmaps, secrets\n"),
+        (
+            ["delete", "node", "box"],
+            "error: nodes cannot be deleted: only pods, configmaps, secrets, persistentvolumeclaims\n",
+        ),
         (
             ["delete", "pod", "web", "--now", "--grace-period=3"],
             "error: --now and --grace-period cannot be specified together\n",

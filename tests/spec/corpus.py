@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from minikube_lite.spec.kinds import CONFIGS
+from minikube_lite.spec.kinds import KEPT
 from minikube_lite.spec.manifest import Document
 from tests.spec.agreement import read_both_ways
 
@@ -33,7 +33,7 @@ def verdict(document: Document) -> str:
         )
     if document.skipped:
         return f"{head}: skipped"
-    if document.kind in CONFIGS:
+    if document.kind in KEPT:
         return f"{head}: kept"
     lost = [warning.split(" ")[0] for warning in document.warnings]
     return f"{head}: runs" + (f", without {' '.join(lost)}" if lost else "")

@@ -576,7 +576,7 @@ def test_a_document_that_breaks_off_is_still_known_by_what_stood_before_the_brea
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n", "Deployment is not run yet by minikube-lite"),
         ("apiVersion: extensions/v1beta1\nkind: Deployment\n", "Deployment is not run yet by minikube-lite"),
         ("apiVersion: v1\nkind: Service\n", "nothing to do with a Service"),
-        ("apiVersion: v1\nkind: PersistentVolumeClaim\n", "PersistentVolumeClaim is not used yet"),
+        ("apiVersion: v1\nkind: PersistentVolume\n", "PersistentVolume is not used yet"),
         ("apiVersion: example.com/v1\nkind: Thing\n", "does not know Thing (example.com/v1)"),
     ],
 )
