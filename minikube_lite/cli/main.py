@@ -24,6 +24,7 @@ COMMANDS = (
     "describe",
     "logs",
     "exec",
+    "cp",
     "wait",
     "events",
     "validate",

@@ -78,12 +78,19 @@ def resources(words: Sequence[str]) -> list[tuple[Kind, str]]:
     return [(kind, name) for kind in kinds for name in (list(words[1:]) or [""])]
 
 
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
 def first_container(pod: dict[str, Any], *, quiet: bool = False) -> str:
-    """The container that is meant where none is named; says so where there are others. "" where there is none."""
+    """The container that is meant where none is named: the one that the pod's annotation names (KEP-2227), else the
+    first, and then it says so where there are others. "" where there is none."""
     from minikube_lite.cli.session import warn
 
     spec = pod.get("spec") or {}
     names = [container["name"] for container in spec.get("containers") or []]
+    named = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
+    if named in names:
+        return str(named)
     others = [f"{container['name']} (init)" for container in spec.get("initContainers") or []]
     if len(names) + len(others) > 1 and not quiet:
         warn(f'Defaulted container "{names[0]}" out of: {", ".join(names + others)}')

@@ -1,7 +1,8 @@
 """The client's end of `exec`: one websocket, one loop over socket, standard input and the window's size.
 
-Called by commands.exec. Speaks v5.channel.k8s.io (KEP-4006): each message begins with its channel; `255, n` closes
-channel n; channel 3 brings the outcome as a `Status`. Signals wake the loop through a pipe (signal.set_wakeup_fd).
+Called by commands.exec and commands.cp. Speaks v5.channel.k8s.io (KEP-4006): each message begins with its channel;
+`255, n` closes channel n; channel 3 brings the outcome as a `Status`. Signals wake the loop through a pipe
+(signal.set_wakeup_fd).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minikube_lite.cli.client import Client
@@ -30,18 +31,40 @@ HIGH_WATER = 1 << 20
 """Bytes waiting to be sent above which standard input is left alone."""
 
 
-class Streams:
-    """One command running in a container."""
+class ConnectionLost(CliError):
+    """The node has gone, and what became of the command is not known."""
 
-    def __init__(self, client: Client, path: str, query: list[tuple[str, str]], *, stdin: bool, tty: bool) -> None:
+
+class Streams:
+    """One command running in a container. `source` is read for its standard input, `take(channel, data)` gets what it
+    says."""
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        query: list[tuple[str, str]],
+        *,
+        source: int | None = None,
+        take: Callable[[int, bytes], None] | None = None,
+        tty: bool = False,
+    ) -> None:
         self._client = client
         self._path = path
         self._query = query
-        self._stdin = stdin
+        self._source = source
+        self._take = take or _write
         self._tty = tty
         self._status: dict[str, Any] | None = None
 
     def run(self) -> int:
+        """Until the command ends; gives its exit code, and tells of one that is not 0."""
+        code = self.outcome()
+        if code:
+            warn(f"command terminated with exit code {code}")
+        return code
+
+    def outcome(self) -> int:
         """Until the command ends; gives its exit code. Raises ApiError where it could not be started."""
         self._websocket = WebSocket.open(self._client, self._path, self._query, PROTOCOLS)
         with self._websocket.connection as connection:
@@ -53,16 +76,16 @@ class Streams:
         return self._exit_code()
 
     def _loop(self, connection: socket.socket, wakeups: int) -> None:
-        websocket, stdin, stdin_open, open_ = self._websocket, 0, self._stdin, True
+        websocket, stdin, stdin_open, open_ = self._websocket, self._source, self._source is not None, True
         self._received(b"")  # what came together with the answer to the handshake
         while open_ and not (websocket.closed and not websocket.out):
             readers = [connection.fileno(), wakeups]
-            if stdin_open and len(websocket.out) < HIGH_WATER:
+            if stdin is not None and stdin_open and len(websocket.out) < HIGH_WATER:
                 readers.append(stdin)
             ready, writable, _ = select.select(readers, [connection] if websocket.out else [], [])
             if wakeups in ready and os.read(wakeups, 1024) and self._tty:
                 self._resize()
-            if stdin in ready:
+            if stdin is not None and stdin in ready:
                 data = os.read(stdin, PIECE)
                 self._send(STDIN, data) if data else self._close_stdin()
                 stdin_open = bool(data)
@@ -94,10 +117,8 @@ class Streams:
     def _received(self, data: bytes) -> None:
         for message in self._websocket.feed(data):
             channel, payload = message[:1], message[1:]
-            if channel == bytes((STDOUT,)):
-                _write(1, payload)
-            elif channel == bytes((STDERR,)):
-                _write(2, payload)
+            if channel in (bytes((STDOUT,)), bytes((STDERR,))):
+                self._take(channel[0], payload)
             elif channel == bytes((ERROR,)) and payload:
                 self._status = json.loads(payload)
 
@@ -118,19 +139,18 @@ class Streams:
     def _exit_code(self) -> int:
         status = self._status
         if status is None:
-            raise CliError("the connection to the node was lost: the command's outcome is not known")
+            raise ConnectionLost("the connection to the node was lost: the command's outcome is not known")
         if status.get("status") == "Success":
             return 0
         if status.get("reason") == "NonZeroExitCode":
             for cause in (status.get("details") or {}).get("causes") or []:
                 if cause.get("reason") == "ExitCode":
-                    code = int(cause.get("message") or 1)
-                    warn(f"command terminated with exit code {code}")
-                    return code
+                    return int(cause.get("message") or 1)
         raise ApiError.of(int(status.get("code") or 500), status)
 
 
 def _write(descriptor: int, data: bytes) -> None:
+    """The channels of output have the numbers of the descriptors that they are for."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

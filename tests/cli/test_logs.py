@@ -64,6 +64,16 @@ def test_the_first_container_is_chosen_and_it_says_so(logs: ServedNode, cli: Cli
     assert shown.err == 'Defaulted container "app" out of: app, side\n'
 
 
+def test_or_the_one_that_the_pod_s_annotation_names(logs: ServedNode, cli: Cli) -> None:
+    duo = logs.do(lambda: logs.fake.get("Pod", "default", "duo"))
+    duo["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "side"}
+    shown = cli("logs", "duo")
+    assert shown.lines[0].startswith("duo-side ")
+    assert shown.err == ""
+    duo["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "none"}
+    assert cli("logs", "duo").err == 'Defaulted container "app" out of: app, side\n'
+
+
 def test_a_selector_shows_ten_lines_of_each(node: ServedNode, cli: Cli, tmp_path: Path) -> None:
     file = log_file(tmp_path / "log", *(f"stdout F {number}" for number in range(20)))
     node.fake.logs["web", "app", False] = LogFiles((file,), False)

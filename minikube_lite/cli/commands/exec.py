@@ -31,7 +31,9 @@ def run(
     query += [("tty", "true")] if tty else [("stderr", "true")]
     from minikube_lite.cli.streaming import Streams
 
-    return Streams(client, POD.path(session.namespace, name) + "/exec", query, stdin=stdin, tty=tty).run()
+    return Streams(
+        client, POD.path(session.namespace, name) + "/exec", query, source=0 if stdin else None, tty=tty
+    ).run()
 
 
 COMMAND = Command(
@@ -47,7 +49,7 @@ echo hello | minikube-lite exec -i web -- cat
     tail=True,
     completes=("pod",),
     options=(
-        Option("-c", "--container", metavar="NAME", help="Which container (the first)."),
+        Option("-c", "--container", metavar="NAME", help="Which container (the pod's default one)."),
         Option("-i", "--stdin", flag=True, help="Pass standard input on."),
         Option("-t", "--tty", flag=True, help="With a terminal."),
         Option("-q", "--quiet", flag=True, help="Say nothing but what the command says."),

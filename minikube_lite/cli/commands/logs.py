@@ -172,7 +172,7 @@ minikube-lite logs -l app=web --all-containers --prefix
 """,
     completes=("pod",),
     options=(
-        Option("-c", "--container", metavar="NAME", help="Which container (the first)."),
+        Option("-c", "--container", metavar="NAME", help="Which container (the pod's default one)."),
         Option("-f", "--follow", flag=True, help="Go on with what comes."),
         Option("-p", "--previous", flag=True, help="Of the run before the current one."),
         Option(
