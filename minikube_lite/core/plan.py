@@ -230,14 +230,14 @@ def _leaving(pod: Pod, observed: PodObserved) -> bool:
 def _container(container: Container, desired: PodDesired, observed: PodObserved, now: float, policy: Policy) -> Plan:
     seen, pod = _seen(observed, container), desired.pod
     if seen.state == "running":
-        return _running(container, seen, pod, now, policy) if _sandbox_ready(observed) else NOTHING
+        return _running(container, seen, desired, now, policy) if _sandbox_ready(observed) else NOTHING
     start = next_start(container, seen, pod, now, policy)
     if start is None:
         return NOTHING
     if not _image_ready(container, seen):
         if seen.state == "exited" and seen.image_reference == container.image and start.at > now:
             return Plan((), start.at)  # it ran on that image: the registry is asked when it is to start, not before
-        return _pull(container, seen, now, policy)
+        return _pull(container, seen, desired, now, policy)
     if not _sandbox_ready(observed) or not _volumes_ready(pod, observed):
         return NOTHING
     failed = seen.create_failure
@@ -248,7 +248,8 @@ def _container(container: Container, desired: PodDesired, observed: PodObserved,
     return Plan((StartContainer(container.name, start.restart_count, start.failures, start.reason),))
 
 
-def _running(container: Container, seen: ContainerObserved, pod: Pod, now: float, policy: Policy) -> Plan:
+def _running(container: Container, seen: ContainerObserved, desired: PodDesired, now: float, policy: Policy) -> Plan:
+    pod = desired.pod
     if seen.stop is not None:  # whatever the spec says by now: the signal is out
         return _end(seen, seen.stop.deadline, seen.stop.reason, now)
     resize = NOTHING
@@ -257,7 +258,7 @@ def _running(container: Container, seen: ContainerObserved, pod: Pod, now: float
     if not hashes.changed(seen.hash, hashes.container_hash(container, pod)):
         return resize
     if not _image_ready(container, seen):  # never take down what runs for an image that may not be had
-        return _join(resize, _pull(container, seen, now, policy))
+        return _join(resize, _pull(container, seen, desired, now, policy))
     return _end(seen, now + _grace(pod), SPEC_CHANGED, now)
 
 
@@ -265,12 +266,13 @@ def _image_ready(container: Container, seen: ContainerObserved) -> bool:
     return seen.image == "ready" and seen.image_reference == container.image
 
 
-def _pull(container: Container, seen: ContainerObserved, now: float, policy: Policy) -> Plan:
-    """What goes on, or failed, for another reference says nothing about this one."""
+def _pull(container: Container, seen: ContainerObserved, desired: PodDesired, now: float, policy: Policy) -> Plan:
+    """What goes on, or failed, for another reference or with other Secrets says nothing about this one."""
     if seen.image == "pulling" and seen.image_reference == container.image:
         return NOTHING
-    if seen.image_failure is not None and seen.image_reference == container.image:
-        at = backoff.due(seen.image_failure.at, backoff.image_delay(seen.image_failure, policy), now)
+    failed = seen.image_failure
+    if failed is not None and seen.image_reference == container.image and failed.inputs == desired.inputs:
+        at = backoff.due(failed.at, backoff.image_delay(failed, policy), now)
         if at > now:
             return Plan((), at)
     return Plan((PullImage(container.name),))

@@ -72,7 +72,7 @@ def set_up(start: Start) -> None:
     }
     write_json(f"{bundle}/{STARTING}", state)
     root = rootfs.prepare(start.cgroup)
-    rootfs.enter(root)
+    rootfs.enter(root, process.cwd)
     change_directory(root, process.cwd)
     take_stdio(start.stdio)
     process.own_stdio()

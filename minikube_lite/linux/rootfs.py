@@ -180,8 +180,11 @@ class Rootfs:
         finally:
             os.close(fd)
 
-    def enter(self, root: int) -> None:
-        """Make it the root of this process and let go of the host's (pivot_root(2), NOTES on `.`)."""
+    def enter(self, root: int, cwd: str) -> None:
+        """Make it the root of this process and let go of the host's (pivot_root(2), NOTES on `.`).
+
+        `cwd` is made where it is missing while the root can still be written to, as runc does.
+        """
         os.fchdir(root)
         try:
             kernel.pivot_root(".", ".")
@@ -196,6 +199,10 @@ class Rootfs:
             kernel.umount2(".", kernel.MNT_DETACH)
         os.chdir("/")
         if self.read_only:
+            try:
+                os.close(make_directory(root, cwd))
+            except OSError:
+                pass  # `change_directory` says it
             kernel.mount_setattr(root, "", kernel.AT_EMPTY_PATH, set=kernel.MOUNT_ATTR_RDONLY)
         if self.propagation:
             kernel.mount(None, "/", None, PROPAGATION[self.propagation])

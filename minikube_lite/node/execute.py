@@ -144,7 +144,7 @@ class Executor:
             case SetUpVolumes():
                 await self._volumes.set_up(key, 0 if desired is None else desired.inputs)
             case PullImage(container):
-                self._images.pull(key, container)
+                self._images.pull(key, container, 0 if desired is None else desired.inputs)
             case StartContainer():
                 await self._start(key, action)
             case StopContainer():
@@ -236,7 +236,9 @@ class Executor:
         except RuntimeFailure as error:
             if error.reason == "StartError":  # the container was made, its command could not be: containerd's 128
                 now = boottime()
-                ended = Exit(128, reason="StartError", message=error.message, started_at=now, finished_at=now)
+                empty = await asyncio.to_thread(image_config.is_empty, image)
+                message = f"{error.message} (the image is empty: it has no files)" if empty else error.message
+                ended = Exit(128, reason="StartError", message=message, started_at=now, finished_at=now)
                 self._pods.put(self._pods[key].with_container(name, create_failure=None))
                 self.container_exited(uid, name, bundle, replace(ended, started_wall=wall(), finished_wall=wall()))
                 self._pods.save(self._pods[key])  # no bundle remembers it

@@ -41,6 +41,17 @@ def has_healthcheck(config: Mapping[str, Any]) -> bool:
     return bool(test) and test[0] != "NONE"
 
 
+def is_empty(image: Image) -> bool:
+    """Whether nothing at all is in the image (`FROM scratch`, and no more)."""
+    if image.mounts:
+        return False
+    try:
+        with View(image.layers) as view:
+            return not view.names(view.root)
+    except OSError:
+        return False
+
+
 def volume_paths(config: Mapping[str, Any], taken: Iterable[str]) -> list[str]:
     """The paths of `Volumes`, parents first, without those that the pod mounts something of its own on."""
     covered = {_clean(path) for path in taken} | {"/"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minikube_lite.core import pulling
@@ -55,6 +55,7 @@ class _Wish:
     container: str
     reference: str
     base: Path
+    inputs: int = 0
 
     @property
     def name(self) -> tuple[str, str]:
@@ -93,10 +94,13 @@ class PodImages:
 
     # -- bringing in -------------------------------------------------------------------------------------------------
 
-    def pull(self, key: str, container: str) -> None:
-        """Bring the container's image in; what takes long goes on in the background and brings the key back."""
+    def pull(self, key: str, container: str, inputs: int = 0) -> None:
+        """Bring the container's image in; what takes long goes on in the background and brings the key back.
+
+        `inputs` as in `PodDesired`: a failure holds until they change.
+        """
         record = self._pods[key]
-        wish = self._wish(record, container)
+        wish = replace(self._wish(record, container), inputs=inputs)
         under_way = self._tasks.get(wish.name)
         if under_way is not None:
             if under_way[0] == wish.reference:
@@ -237,7 +241,7 @@ class PodImages:
         seen = record.container(wish.container)
         before = seen.image_failure if seen.image_reference == wish.reference else None
         count = 1 if before is None else before.count + 1
-        failure = Failure(error.reason, error.message, boottime(), count)
+        failure = Failure(error.reason, error.message, boottime(), count, wish.inputs)
         changes = {"image": "absent", "image_reference": wish.reference, "image_failure": failure}
         self._pods.put(record.with_container(wish.container, **changes))
         self._say_failed(record, wish, error, count)

@@ -108,7 +108,7 @@ class Node:
             self._report,
             policy,
             self._news,
-            lambda namespace, name: None,
+            lambda namespace, name: self.configs.get("Secret", namespace, name),
             self._collector.make_room,
         )
         self._executor = Executor(

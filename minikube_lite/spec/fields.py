@@ -148,13 +148,17 @@ _POD_SPEC = (
     _field("readinessGates", "[PodReadinessGate]", NOT_YET, "the pod is Ready when its containers are"),
     _field("resourceClaims", "[PodResourceClaim]", REFUSED, "the containers would lack the devices they need"),
     _field("resources", "ResourceRequirements", REFUSED, "the pod would run without the limit it asks for"),
+    _field(
+        "imagePullSecrets",
+        "[LocalObjectReference]",
+        note="Secrets of the types `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`",
+    ),
     _field("runtimeClassName", "string", REFUSED, "the pod would run without the isolation it asks for"),
     _field("os", "PodOS"),
     _field("affinity", "Affinity", IGNORED, "there is one node"),
     _field("automountServiceAccountToken", "bool", IGNORED, "there are no service accounts"),
     _field("enableServiceLinks", "bool", IGNORED, "there are no services"),
     _field("evictionResponders", "[EvictionResponder]", IGNORED, "nothing is evicted"),
-    _field("imagePullSecrets", "[LocalObjectReference]", IGNORED, "images are files of this machine"),
     _field("nodeName", "string", IGNORED, "there is one node"),
     _field("nodeSelector", "{string}", IGNORED, "there is one node"),
     _field("overhead", "{quantity}", IGNORED, "the scheduler's"),
@@ -247,7 +251,7 @@ _SYSCTL = (
 
 _CONTAINER = (
     _field("name!", "string", note="a DNS label, unique in the pod"),
-    _field("image", "string", note="a directory, a tar archive, or `host`"),
+    _field("image", "string", note="`host`, a path, or a name: a local image's, else a registry's"),
     _field("command", "[string]", note="takes the place of the image's entrypoint; `$(VAR)` is filled in"),
     _field("args", "[string]", note="takes the place of the image's arguments; `$(VAR)` is filled in"),
     _field("workingDir", "string", note="an absolute path"),
