@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from minikube_lite.core.pulling import pull_policy, pull_step, pulled
@@ -53,6 +55,23 @@ def test_what_is_done_follows_from_the_policy_and_from_what_is_there(
     container = Container(name="app", image=image, image_pull_policy=written)
     found = (pull_step(container, "absent"), pull_step(container, "by hand"), pull_step(container, "pulled"))
     assert found == (absent, by_hand, pulled)
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    text = (Path(__file__).parents[2] / "docs/images.md").read_text()
+    words = {"pull": "pulled", "compare": "asked whether it is still the same", "use": "used"}
+    words["refuse"] = "`ErrImageNeverPull`"
+    rows = {
+        "not written; the tag is `latest` or missing": Container(name="app", image="app"),
+        "not written; another tag, or a digest": Container(name="app", image="app:1"),
+        **{
+            f"`{policy}`": Container(name="app", image="app", image_pull_policy=policy)
+            for policy in ("IfNotPresent", "Always", "Never")
+        },
+    }
+    for title, container in rows.items():
+        cells = [words[pull_step(container, presence)] for presence in ("absent", "pulled", "by hand")]
+        assert f"| {title} | {' | '.join(cells)} |" in text.replace("**", ""), title
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from minikube_lite.cli import main, params
 from minikube_lite.images.store import ImageError, ImageStore
 from tests.images.archives import small_rootfs, tar
 
@@ -30,6 +32,14 @@ def test_the_message_shown_for_a_registry_name_is_the_one_given(store: ImageStor
     with pytest.raises(ImageError) as caught:
         store.resolve("nginx", tmp_path)
     assert caught.value.message.startswith(shown)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^(?:sudo )?minikube-lite (image .*)$", TEXT, re.MULTILINE))
+def test_every_image_command_shown_is_one(line: str) -> None:
+    first, second, *words = shlex.split(line, comments=True)
+    command = main.load(f"{first} {second}")
+    _, names, _ = params.parse(command.name, command.options + params.GLOBAL, words)
+    assert names or second == "list" or second == "prune"
 
 
 @pytest.mark.parametrize("image", sorted(set(re.findall(r"^\s*image: (\S+)$", TEXT, re.MULTILINE))))
