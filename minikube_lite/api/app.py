@@ -33,6 +33,9 @@ from minikube_lite.node.service import Json, NodeService, ServiceError
 
 log = structlog.get_logger(__name__)
 
+_NARROWEST = sorted(RESOURCES, key=lambda resource: not resource.namespaced)
+"""What stands in a namespace first: `namespaces` is in the path of each of them."""
+
 
 def create_app(node: NodeService, clock: Callable[[], float] = wall) -> Api:
     """The API of this node. `clock` is the wall clock, in seconds since the epoch."""
@@ -82,7 +85,7 @@ class Api:
         if isinstance(error, ServiceError):
             path = scope.get("path_params", {})
             segments = scope["path"].split("/")
-            kind = next((item.plural for item in RESOURCES if item.plural in segments[-4:]), "")
+            kind = next((item.plural for item in _NARROWEST if item.plural in segments[-4:]), "")
             return of_service_error(error, kind=kind, name=path.get("name", ""))
         if isinstance(error, HTTPException):
             message = NO_METHOD if error.status_code == 405 else NO_ROUTE

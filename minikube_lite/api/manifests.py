@@ -1,4 +1,4 @@
-"""Our own two endpoints: apply and delete whole manifest files, for the CLI. Routes for `app`."""
+"""Our own endpoints: apply, create and delete whole manifest files, for the CLI. Routes for `app`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ GROUP = "/apis/node.minikube-lite/v1"
 
 def routes(context: Context) -> list[Route]:
     async def apply(request: Request) -> Response:
+        return await write(request, create=False)
+
+    async def create(request: Request) -> Response:
+        return await write(request, create=True)
+
+    async def write(request: Request, *, create: bool) -> Response:
         query = request.query_params
         dry = dry_run(query)
         data = await read_body(request, MANIFEST_LIMIT)
@@ -30,6 +36,7 @@ def routes(context: Context) -> list[Route]:
                 base_dir=query.get("baseDir") or "/",
                 namespace=query.get("namespace") or "default",
                 dry_run=dry,
+                create=create,
             )
         return _answer(outcome)
 
@@ -49,7 +56,11 @@ def routes(context: Context) -> list[Route]:
             )
         return _answer(outcome)
 
-    return [Route(f"{GROUP}/apply", apply, methods=["POST"]), Route(f"{GROUP}/delete", delete, methods=["POST"])]
+    return [
+        Route(f"{GROUP}/create", create, methods=["POST"]),
+        Route(f"{GROUP}/apply", apply, methods=["POST"]),
+        Route(f"{GROUP}/delete", delete, methods=["POST"]),
+    ]
 
 
 def _answer(outcome: ApplyOutcome) -> Response:

@@ -23,7 +23,7 @@ def describe_config_map(config: Json, events: list[Json], now: float) -> str:
     lines += ["", "BinaryData", "===="]
     for key, value in sorted((config.get("binaryData") or {}).items()):
         lines.append(f"{key}: {_size(value)} bytes")
-    return align("\n".join([*lines, ""])) + "\n" + _events(events, now)
+    return align("\n".join([*lines, ""])) + _events(events, now)
 
 
 def describe_secret(secret: Json, events: list[Json], now: float) -> str:

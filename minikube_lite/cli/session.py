@@ -19,6 +19,8 @@ class Session:
     def __init__(self, root: str, namespace: str) -> None:
         self.root = root
         """"" means the system's own places."""
+        self.asked_namespace = namespace
+        """"" where none was named."""
         self.namespace = namespace or "default"
 
     @property

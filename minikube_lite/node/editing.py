@@ -87,10 +87,13 @@ class Editor:
                     return Place(name, index)
         return None
 
-    def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
+    def apply(
+        self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool, create: bool = False
+    ) -> ApplyOutcome:
         """Bring every good document of `data` into the directory. Raises OSError where it cannot be written.
 
-        A document with problems is reported and left out; the others go in, as kubectl does it.
+        A document with problems is reported and left out; the others go in, as kubectl does it. `create`: what is
+        there already is left alone.
         """
         try:
             manifest = read_manifest(data, source, default_namespace=namespace)
@@ -107,6 +110,9 @@ class Editor:
                 items.append(
                     ApplyItem(document.kind, document.namespace, document.name, "skipped", (), document.skipped)
                 )
+                continue
+            if create and self.find(document.id) is not None:
+                items.append(ApplyItem(document.kind, document.namespace, document.name, "exists"))
                 continue
             if forbidden := self._forbidden(document, source):
                 problems += forbidden

@@ -339,11 +339,15 @@ class Node:
 
     # -- writes ------------------------------------------------------------------------------------------------------
 
-    async def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
+    async def apply(
+        self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool, create: bool = False
+    ) -> ApplyOutcome:
         self._look(None, resync=False)  # decide on the directory as it is now, not as it was at the last news
         self._writable()
         try:
-            outcome = self._editor.apply(data, source=source, base_dir=base_dir, namespace=namespace, dry_run=dry_run)
+            outcome = self._editor.apply(
+                data, source=source, base_dir=base_dir, namespace=namespace, dry_run=dry_run, create=create
+            )
         except OSError as error:
             raise _cannot_write(self.manifests, error) from error
         if not dry_run:

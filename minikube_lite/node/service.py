@@ -39,7 +39,7 @@ class ApplyItem:
     kind: str
     namespace: str
     name: str
-    result: Literal["created", "configured", "unchanged", "deleted", "skipped", "not found"]
+    result: Literal["created", "configured", "unchanged", "deleted", "skipped", "not found", "exists"]
     warnings: tuple[str, ...] = ()
     message: str = ""
     """For `skipped`: why."""
@@ -110,8 +110,13 @@ class NodeService(Protocol):
         """
         ...
 
-    async def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
-        """Write each document of `data` into the manifests directory. `base_dir` is what relative image paths mean."""
+    async def apply(
+        self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool, create: bool = False
+    ) -> ApplyOutcome:
+        """Write each document of `data` into the manifests directory. `base_dir` is what relative image paths mean.
+
+        `create`: what is there already is left as it is, with the result `exists`.
+        """
         ...
 
     async def delete_documents(

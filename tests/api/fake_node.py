@@ -191,9 +191,14 @@ class FakeNode:
         finally:
             self.watchers -= 1
 
-    async def apply(self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool) -> ApplyOutcome:
+    async def apply(
+        self, data: bytes, *, source: str, base_dir: str, namespace: str, dry_run: bool, create: bool = False
+    ) -> ApplyOutcome:
         self.calls.append(
-            ("apply", {"data": data, "source": source, "base_dir": base_dir, "namespace": namespace, "dry": dry_run})
+            (
+                "create" if create else "apply",
+                {"data": data, "source": source, "base_dir": base_dir, "namespace": namespace, "dry": dry_run},
+            )
         )
         if self.problems:
             return ApplyOutcome(problems=self.problems)
@@ -203,6 +208,9 @@ class FakeNode:
             kind = document["kind"]
             key = (kind, metadata["namespace"], metadata["name"])
             there = key in self.objects
+            if create and there:
+                items.append(ApplyItem(kind, key[1], key[2], "exists"))
+                continue
             items.append(ApplyItem(kind, key[1], key[2], "configured" if there else "created", self.warnings))
             if not dry_run:
                 pod = make_pod(key[2], key[1]) if kind == "Pod" else make_config(kind, key[2], key[1])

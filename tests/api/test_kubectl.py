@@ -210,3 +210,26 @@ async def test_version_and_api_resources(kubectl: Kubectl) -> None:
     assert "v1.32.0+minikube-lite-0.1.0" in (await kubectl("version")).out
     resources = await kubectl("api-resources")
     assert ["pods", "po", "v1", "true", "Pod"] in resources.lines, resources
+
+
+async def test_config_maps_and_secrets_are_made_shown_changed_and_deleted(node: FakeNode, kubectl: Kubectl) -> None:
+    # `kubectl create configmap` itself sends protobuf, which this API does not read.
+    for words in ("configmap conf --from-literal=port=8080", "secret generic keys --from-literal=password=hunter2"):
+        made = await kubectl("create", *words.split(), "--dry-run=client", "-o", "json")
+        done = await kubectl("create", "-f", "-", given=made.out.encode())
+        assert done.out == f"{words.split()[0]}/{'conf' if 'conf ' in words else 'keys'} created\n", done
+    assert (await kubectl("get", "cm")).lines == [["NAME", "DATA", "AGE"], ["conf", "1", "5m"]]
+    assert (await kubectl("get", "secrets")).lines[1] == ["keys", "Opaque", "1", "5m"]
+    assert (await kubectl("get", "secret", "keys", "-o", "jsonpath={.data.password}")).out == "aHVudGVyMg=="
+    described = await kubectl("describe", "secret", "keys")
+    assert "password:  7 bytes" in described.out
+    changed = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"}, "data": {"port": "9090"}}
+    again = await kubectl("create", "-f", "-", given=changed)
+    assert 'configmaps "conf" already exists' in again.err
+    done = await kubectl("apply", "--server-side", "-f", "-", given=changed)
+    assert done.out == "configmap/conf serverside-applied\n", done
+    done = await kubectl("replace", "-f", "-", given=changed | {"data": {"port": "1"}})
+    assert done.out == "configmap/conf replaced\n", done
+    assert node.objects["ConfigMap", "default", "conf"]["data"] == {"port": "1"}
+    done = await kubectl("delete", "cm/conf", "secret/keys")
+    assert done.out == 'configmap "conf" deleted\nsecret "keys" deleted\n', done

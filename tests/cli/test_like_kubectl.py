@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minikube_lite.node.service import LogFiles
-from tests.api.fake_node import log_file, make_event, make_pod
+from tests.api.fake_node import log_file, make_config, make_event, make_pod
 from tests.cli.conftest import Cli, Outcome, ServedNode
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl to compare with")
@@ -153,6 +153,12 @@ def furnished(node: ServedNode, tmp_path: Path) -> ServedNode:
             "going", "data", metadata={"deletionTimestamp": "2024-05-01T12:00:00Z", "deletionGracePeriodSeconds": 30}
         ),
     )
+    node.add("ConfigMap", make_config("ConfigMap", "conf", metadata={"labels": {"app": "web"}}))
+    logo = {"data": {"lines": "a=1\nb=2\n"}, "binaryData": {"logo": "AAH/"}}
+    node.add("ConfigMap", make_config("ConfigMap", "files", "data") | logo)
+    last = {"kubectl.kubernetes.io/last-applied-configuration": '{"data":{"password":"aHVudGVyMg=="}}', "note": "x"}
+    node.add("Secret", make_config("Secret", "keys", metadata={"annotations": last}))
+    node.add("Secret", make_config("Secret", "tls", "data", type="kubernetes.io/tls"))
     node.add("Event", make_event("web.1"))
     node.add("Event", make_event("full.1", about="full", type="Warning", reason="BackOff", message="again\n", count=1))
     event = make_event("db.1", about="db")
@@ -261,6 +267,31 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         "wait --for=jsonpath={.status.phase}=Running pod/web pod/bare",
         "wait --for=delete pod/nope",
         "wait --for=condition=Ready pod/nope",
+        "get configmaps",
+        "get cm -A",
+        "get cm conf -o yaml",
+        "get cm conf -o json",
+        "get configmaps -l app=web -o name",
+        "get configmap nope",
+        "get secrets",
+        "get secrets -A --show-labels",
+        "get secret keys -o yaml",
+        "get secret keys -o jsonpath={.data.password}",
+        "get secrets -A --field-selector type=Opaque -o name",
+        "get secret nope",
+        "get cm,secrets",
+        "describe configmap conf",
+        "describe cm files -n data",
+        "describe configmap nope",
+        "describe secret keys",
+        "describe secrets -n data",
+        "describe secret nope",
+        "delete configmap conf nope",
+        "delete cm --all",
+        "delete secret keys",
+        "delete secrets -l app=nope",
+        "delete secret keys --dry-run=client",
+        "delete pod/web cm/conf secret/keys",
         "delete pod web nope",
         "delete pod bare --now",
         "delete pods -l app=full",
