@@ -30,6 +30,7 @@ MAX_BYTES = 1 << 20
 """Of all values of one object together (core.MaxSecretSize)."""
 OPAQUE = "Opaque"
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 
@@ -141,7 +142,7 @@ def _data(clean: Mapping[str, Any], kind: ConfigKind, findings: Findings) -> dic
             findings.problem((encoded, key), message, hint)
             values[key] = b""
     for key, text in clean.get(plain, {}).items():
-        values[key] = text.encode("utf-8", "surrogatepass")
+        values[key] = _LONE_SURROGATE.sub("\ufffd", text).encode()  # as Go reads JSON
     return values
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
 from minikube_lite.spec.configs import MAX_BYTES, Config, forbidden_changes
 from minikube_lite.spec.manifest import Document
 from tests.spec.agreement import read_both_ways
+from tests.spec.test_objects import SHAPES
 
 CONFIG_MAP = """\
 apiVersion: v1
@@ -259,3 +261,16 @@ def test_what_an_immutable_one_holds_does_not_change(old: str, new: str, fields:
 def test_the_type_of_a_secret_does_not_change() -> None:
     wrong = forbidden_changes(config(SECRET), config(SECRET + "type: example.com/own\n"))
     assert wrong == [("type", 'Invalid value: "example.com/own": field is immutable')]
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+@pytest.mark.parametrize("place", ["metadata", "data", "binaryData", "stringData", "type", "immutable", "data.k"])
+def test_a_value_of_any_shape_is_taken_or_refused_and_never_shown(kind: str, place: str) -> None:
+    for value in [*SHAPES, "\ud800", "é", "=", "A===", "A" * 5, {"k": "\n\n=="}, {"": ""}]:
+        whole: dict[str, Any] = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}}
+        outer, _, inner = place.partition(".")
+        whole[outer] = {inner: value} if inner else value
+        document = read(json.dumps(whole))
+        assert (document.config is None) == bool(document.problems), whole
+        if document.config is not None:
+            assert read(json.dumps(document.config.to_json())).config == document.config
