@@ -34,7 +34,7 @@ def routes(context: Context) -> list[Route]:
     by_name = {resource.plural: resource for resource in WATCHABLE}
 
     async def everywhere(request: Request) -> Response:
-        return list_or_watch(context, request, by_name[request.url.path.rsplit("/", 1)[1]])
+        return list_or_watch(context, request, by_name[request.scope["path"].rsplit("/", 1)[1]])
 
     return [
         *(Route(f"/api/v1/{plural}", everywhere) for plural in by_name),
