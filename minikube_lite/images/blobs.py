@@ -17,7 +17,7 @@ from typing import Any
 from minikube_lite.images.digests import hasher, is_digest, matches, sha256
 from minikube_lite.images.image import unavailable
 from minikube_lite.images.progress import Progress, Step, nobody
-from minikube_lite.images.source import Descriptor, OffsetNotSupported
+from minikube_lite.images.source import Descriptor, OffsetNotSupported, closing
 
 PIECE = 1 << 20
 PARTIAL_SECONDS = 24 * 3600
@@ -173,10 +173,12 @@ class _Incoming:
     def receive(self, fetch: Fetch) -> None:
         """Append the rest. Raises ImageError where it is too long or cut off; what came stays in the file."""
         try:
-            self._append(fetch(self.descriptor, self.size))
+            with closing(fetch(self.descriptor, self.size)) as pieces:
+                self._append(pieces)
         except OffsetNotSupported:
             self.restart()
-            self._append(fetch(self.descriptor, 0))
+            with closing(fetch(self.descriptor, 0)) as pieces:
+                self._append(pieces)
         if self.size < self.descriptor.size:
             raise unavailable(
                 f"{self.descriptor.digest} is cut off: {self.size} of its {self.descriptor.size} bytes came"

@@ -22,7 +22,7 @@ from minikube_lite.images.manifest import (
     parse_config,
 )
 from minikube_lite.images.progress import Progress, nobody
-from minikube_lite.images.source import Descriptor, Source
+from minikube_lite.images.source import Descriptor, Source, closing
 from minikube_lite.images.tree import RESERVE
 
 CONCURRENCY = 3
@@ -96,10 +96,11 @@ def keep(
     stop = threading.Event()
 
     def stoppable(descriptor: Descriptor, offset: int) -> Iterator[bytes]:
-        for piece in source.blob(descriptor, offset):
-            if stop.is_set():
-                raise unavailable("given up, because another part of the image failed")
-            yield piece
+        with closing(source.blob(descriptor, offset)) as pieces:
+            for piece in pieces:
+                if stop.is_set():
+                    raise unavailable("given up, because another part of the image failed")
+                yield piece
 
     def bring(number: int) -> None:
         if not stop.is_set():
@@ -122,10 +123,11 @@ def _small(source: Source, descriptor: Descriptor) -> bytes:
     if descriptor.size > MANIFEST_MAX:
         raise unavailable(f"its image config is larger than {MANIFEST_MAX >> 20} MiB")
     data = bytearray()
-    for piece in source.blob(descriptor):
-        data += piece
-        if len(data) > descriptor.size:
-            break
+    with closing(source.blob(descriptor)) as pieces:
+        for piece in pieces:
+            data += piece
+            if len(data) > descriptor.size:
+                break
     _check(descriptor, bytes(data))
     return bytes(data)
 

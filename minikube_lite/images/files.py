@@ -57,7 +57,9 @@ class DirectoryFiles:
             return os.fstat(file.fileno()).st_size
 
     def pieces(self, name: str, offset: int = 0) -> Iterator[bytes]:
-        return _rest(self._open(name), name, offset)
+        pieces = _rest(self._open(name), name, offset)
+        next(pieces)  # begun, it closes the file in any case
+        return pieces
 
     def close(self) -> None:
         pass
@@ -149,6 +151,7 @@ def _inside(parts: tuple[bytes, ...], link: bytes) -> tuple[bytes, ...]:
 
 def _rest(file: Any, name: str, offset: int) -> Iterator[bytes]:
     with file:
+        yield b""
         try:
             file.seek(offset)
             while piece := file.read(PIECE):

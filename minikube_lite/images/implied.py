@@ -80,9 +80,9 @@ def _is_opaque(path: Path) -> bool:
         return False
 
 
-def _looks(path: Path) -> tuple[int, int, int]:
+def _looks(path: Path) -> tuple[int, int, int, int]:
     found = os.lstat(path)
-    return found.st_uid, found.st_gid, found.st_mode
+    return found.st_uid, found.st_gid, found.st_mode, found.st_mtime_ns
 
 
 def _dress(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minikube_lite.images import tar
 from minikube_lite.images.archive import ArchiveError
-from minikube_lite.images.tree import Parts, Tree, show
+from minikube_lite.images.tree import Parts, Tree, show, split
 
 _PREFIX, _OPAQUE, _AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 
@@ -39,6 +39,8 @@ class LayerTree(Tree):
             else:
                 self._hide(parts[:-1], parts[-1].removeprefix(_PREFIX))
         else:
+            if member.kind == tar.LINK and split(member.link) in self._whiteouts:
+                raise ArchiveError(f"its hard link {show(parts)} leads to {show(split(member.link))}, a deleted file")
             super().add(parts, member, reader)
             if parts in self._whiteouts:
                 self._whiteouts.remove(parts)

@@ -23,7 +23,7 @@ from minikube_lite.images.image import unavailable
 from minikube_lite.images.layer_tree import LayerTree
 from minikube_lite.images.pipe import ahead
 from minikube_lite.images.progress import Progress, Step, nobody
-from minikube_lite.images.source import Descriptor
+from minikube_lite.images.source import Descriptor, closing
 from minikube_lite.images.tree import Parts
 from minikube_lite.images.trees import Trees
 from minikube_lite.images.unpack import fill
@@ -75,7 +75,8 @@ class Layers:
             (target / "root").mkdir()
             check = _Check(diff_id, descriptor, progress)
             with (
-                contextlib.closing(ahead(check.through(blob(descriptor)), f"layer {diff_id[7:19]}")) as pieces,
+                closing(blob(descriptor)) as came,
+                contextlib.closing(ahead(check.through(came), f"layer {diff_id[7:19]}")) as pieces,
                 LayerTree(target / "root") as tree,
             ):
                 count = fill(tree, pieces, end_mark=False)  # its digest tells whether it is whole

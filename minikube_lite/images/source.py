@@ -5,7 +5,8 @@ A source hands out bytes and promises nothing of them: whoever takes them checks
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -36,3 +37,13 @@ class Source(Protocol):
 
 class OffsetNotSupported(Exception):
     """The source gives this blob only from its start."""
+
+
+@contextmanager
+def closing(pieces: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Close what `blob` gave, in any case, if it can be closed, as a generator can: a connection may be behind it."""
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
