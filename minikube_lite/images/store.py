@@ -173,7 +173,7 @@ class ImageStore:
 
     def remove(self, name: str) -> bool:
         """Take a name away; whether it was there. The image's parts go with the next `collect`."""
-        named = self.known(reference.remote(name))
+        named = self._named(reference.remote(name))
         return named is not None and self._names.remove(named.name)
 
     # -- what must stay ----------------------------------------------------------------------------------------------
@@ -230,10 +230,14 @@ class ImageStore:
         return Image(image, f"sha256:{version}", (layer,), host.CONFIG, self._host_mounts[version])
 
     def known(self, remote: Remote) -> Named | None:
-        """The record of the name; None where it is not on this machine.
+        """The record of the name; None where it is not on this machine, or has lost a part: it is to be pulled again.
 
         `nginx` is also podman's `localhost/nginx` where there is no other.
         """
+        named = self._named(remote)
+        return named if named and self._is_whole(named) else None
+
+    def _named(self, remote: Remote) -> Named | None:
         if named := self._names.get(_key(remote)):
             return named
         if remote.digest:
@@ -242,6 +246,15 @@ class ImageStore:
         if remote.domain == "docker.io" and remote.repository.startswith("library/"):
             return self._names.get(f"localhost/{remote.repository.removeprefix('library/')}:{remote.tag}")
         return None
+
+    def _is_whole(self, named: Named) -> bool:
+        """Whether it can be run: each layer is unpacked or can be. Only somebody else's hand can have taken a part."""
+        try:
+            manifest, config = self._inventory.described(named.manifest)
+        except ImageError:
+            return False
+        layers = zip(config.diff_ids, manifest.layers, strict=True)
+        return all(self._layers.has(diff_id) or self.blobs.has(layer.digest) for diff_id, layer in layers)
 
     def _unpacked(self, image: str, named: Named) -> Image:
         manifest, config = self._inventory.described(named.manifest)

@@ -72,8 +72,10 @@ def _look(root: Path, layout: Path, what: str) -> None:
     before = ImageStore(root)
     for image in before.images():
         _is_whole(before, image.names[0])
+    named = {name for image in before.images() for name in image.names}
+    assert len(named) == len(list(root.glob("names/[0-9a-f]*"))), "a name is of no image"
     if what == "tag":
-        assert {name for image in before.images() for name in image.names} & {NAME, "docker.io/library/second:v2"}
+        assert named & {NAME, "docker.io/library/second:v2"}
     store = ImageStore(root)
     store.sweep()
     for left in ("tmp", "holds"):
