@@ -30,15 +30,13 @@ ImageFile = Layout | Saved
 def split_path(path: Path) -> tuple[Path, str]:
     """A path that may have a name after it (`./layout:1.25`, as skopeo and podman write it), and that name.
 
-    The shortest path before a `:` that is there; a file whose own name has a colon comes first.
+    The longest path before a `:` that is there, so a file whose own name has a colon comes first.
     """
     text = os.fspath(path)
-    if os.path.lexists(path):
-        return path, ""
-    for at, character in enumerate(text):
-        if character == ":" and at + 1 < len(text) and os.path.lexists(text[:at]) and not text[:at].endswith("/"):
-            return Path(text[:at]), text[at + 1 :]
-    return path, ""
+    at = len(text)
+    while at > 0 and not (os.path.lexists(text[:at]) and text[at - 1] != "/"):
+        at = text.rfind(":", 0, at)
+    return (Path(text[:at]), text[at + 1 :]) if at > 0 else (path, "")
 
 
 def full_name(path: Path, source: ImageFile, inner: str) -> str:

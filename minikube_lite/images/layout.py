@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from minikube_lite.images.digests import is_digest
+from minikube_lite.images.digests import is_digest, matches
 from minikube_lite.images.files import Files, small
 from minikube_lite.images.image import unavailable
 from minikube_lite.images.manifest import choose, descriptor
@@ -63,9 +63,12 @@ class Layout:
 
     def _read(self, digest: str) -> bytes:
         try:
-            return small(self._files, _path(digest))
+            data = small(self._files, _path(digest))
         except FileNotFoundError:
             raise unavailable(f"it lacks the manifest {digest}, which it says it has") from None
+        if not matches(data, digest):  # who asks by name has no digest to check it against
+            raise unavailable(f"the bytes of {digest} have another digest")
+        return data
 
 
 def _name(entry: Descriptor) -> str:
