@@ -17,7 +17,7 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOUSE))
 
-from bench import container, pods  # noqa: E402
+from bench import container, images, pods  # noqa: E402
 from bench.measure import Table, machine  # noqa: E402
 
 DOCUMENT = HOUSE / "docs/performance.md"
@@ -62,6 +62,7 @@ SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Table]] = {
     "edit": lambda work, options: pods.edit(work, options.rounds),
     "many": lambda work, options: pods.many(work, options.pods),
     "cli": lambda work, options: pods.cli(work, options.rounds),
+    "images": lambda work, options: images.measure(work, max(3, options.rounds // 8)),
 }
 
 
