@@ -1,4 +1,4 @@
-"""Every command of docs/configuration.md is run, in order, and answers as the page says."""
+"""Every command of these pages is run, in order, and answers as the page says."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.node_process import NodeProcess
 from tests.test_what_a_container_is import assert_as_shown, steps
 
 HOUSE = Path(__file__).parents[2]
-PAGE = HOUSE / "docs/configuration.md"
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("page", ["configuration", "security-context"])
 def test_each_command_answers_as_the_page_says(
-    node: NodeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, node: NodeProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin/minikube-lite"
     program.parent.mkdir()
@@ -27,6 +27,6 @@ def test_each_command_answers_as_the_page_says(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(HOUSE))
     monkeypatch.setenv("MINIKUBE_LITE_ROOT", str(node.root))
-    shown = steps(PAGE.read_text())
+    shown = steps((HOUSE / f"docs/{page}.md").read_text())
     assert len(shown) > 10
     assert_as_shown(shown, tmp_path)
