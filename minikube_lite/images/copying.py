@@ -23,7 +23,7 @@ from minikube_lite.images.manifest import (
 )
 from minikube_lite.images.progress import Progress, nobody
 from minikube_lite.images.source import Descriptor, Source, closing
-from minikube_lite.images.tree import RESERVE
+from minikube_lite.images.tree import free_room
 
 CONCURRENCY = 3
 """Blobs of one image that are fetched at once; as many as containerd and Docker."""
@@ -146,8 +146,7 @@ def _expect_room(blobs: BlobStore, needed: int) -> None:
     at = blobs.root
     while not at.exists():
         at = at.parent
-    disk = os.statvfs(at)
-    room = disk.f_bavail * disk.f_frsize - min(RESERVE, disk.f_blocks * disk.f_frsize // 20)
+    room = free_room(os.statvfs(at))
     if needed > room:
         raise unavailable(
             f"cannot store it in `{blobs.root}`: its layers have {needed >> 20} MiB, "

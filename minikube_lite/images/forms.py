@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from minikube_lite.images import tar
-from minikube_lite.images.archive import is_compressed, open_stream
+from minikube_lite.images.archive import ArchiveError, is_compressed, open_stream
 from minikube_lite.images.directory import ROOT_NAMES
 from minikube_lite.images.files import DirectoryFiles, TarFiles
 from minikube_lite.images.image import ImageError, unavailable
 from minikube_lite.images.layout import Layout
 from minikube_lite.images.reference import remote, same_name
 from minikube_lite.images.saved import Saved
-from minikube_lite.images.tree import split
+from minikube_lite.images.tree import free_room, split
 
 ImageFile = Layout | Saved
 """A `Source` that also knows the `names()` of its images and has to be closed."""
@@ -101,7 +101,11 @@ def _plain(file: Any, spool: Path) -> Any:
     file.seek(0)
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(tempfile.TemporaryFile(dir=spool))
+        room = free_room(os.statvfs(spool))
         for piece in open_stream(file):
+            room -= len(piece)
+            if room < 0:
+                raise ArchiveError(f"it unpacks to more than `{spool}` has room for")
             plain.write(piece)
         plain.flush()  # it is read by pread(2)
         stack.pop_all()

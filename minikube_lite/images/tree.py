@@ -31,6 +31,11 @@ Parts = tuple[bytes, ...]
 T = TypeVar("T")
 
 
+def free_room(disk: os.statvfs_result) -> int:
+    """Bytes of the disk that images may still take; may be negative."""
+    return disk.f_bavail * disk.f_frsize - min(RESERVE, disk.f_blocks * disk.f_frsize // 20)
+
+
 def split(name: bytes) -> Parts:
     """The parts of a member's name, read from the archive's own root: `/a`, `./a` and `a` are one."""
     parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
@@ -60,7 +65,7 @@ class Tree:
         self._is_root = os.geteuid() == 0
         disk = os.fstatvfs(self._root)
         self._block = disk.f_frsize
-        self._room = disk.f_bavail * disk.f_frsize - min(RESERVE, disk.f_blocks * disk.f_frsize // 20)
+        self._room = free_room(disk)
         self._free = self._room
         self._files = disk.f_favail if disk.f_files else 1 << 62  # btrfs counts none
 

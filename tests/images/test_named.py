@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -264,6 +265,10 @@ def test_a_full_disk_in_the_middle_leaves_a_store_that_goes_on(tmp_path: Path, l
         layout.name(huge, "huge")
         with pytest.raises(ImageError, match=r"its layers have 5 MiB, the disk has \d MiB free for it"):
             store.load(Path(f"{layout.root}:huge"))
+        bomb = tmp_path / "bomb.tar.gz"
+        bomb.write_bytes(gzip.compress(tar([file("index.json", b"{}"), file("oci-layout", bytes(50_000_000))])))
+        with pytest.raises(ImageError, match=r"it unpacks to more than .* has room for"):
+            store.load(bomb)
         assert [image.names for image in store.images()] == [("docker.io/library/app:v1",)]
         store.collect()
         assert not list((disk / "images/tmp").iterdir())
