@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from minikube_lite.images.registry import failure
 from minikube_lite.images.registry.challenge import Challenge
 from minikube_lite.images.registry.credentials import Credential
 from minikube_lite.images.registry.failure import Failure
 from minikube_lite.images.registry.transport import Response, Transport
+from minikube_lite.images.registry.urls import resolve
 
 LIFETIME = 60
 """Seconds that a token is good for where the answer names none (distribution/docs/spec/auth/token.md)."""
@@ -110,8 +112,7 @@ class Authority:
         self, response: Response, challenge: Challenge, credential: Credential | None, scopes: list[str]
     ) -> tuple[str, float]:
         """(token, seconds that it lives)."""
-        realm = urljoin(response.url, challenge.parameters["realm"])
-        self._check(response, realm, credential)
+        realm = self._realm(response, challenge.parameters["realm"], credential)
         service = challenge.parameters.get("service", "")
         host, what = urlsplit(realm).netloc, "a token"
         headers = {"Accept": "application/json"}
@@ -144,21 +145,25 @@ class Authority:
             lifetime = float(found.get("expires_in") or LIFETIME)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Failure(host, "its answer to the question for a token holds none") from error
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise Failure(host, "the token that it gives cannot be sent in a header")
         if credential is not None and found.get("refresh_token"):
             self._refreshed[credential] = str(found["refresh_token"])
         return token, lifetime
 
-    def _check(self, response: Response, realm: str, credential: Credential | None) -> None:
+    def _realm(self, response: Response, named: str, credential: Credential | None) -> str:
         """A registry names who is to be told the password: at the least, nobody else may read it on the way."""
+        realm = resolve(response.url, named)
+        if not realm:
+            raise Failure(response.host, f"the realm it names for tokens is not a URL: `{failure.one_line(named, 80)}`")
         parts = urlsplit(realm)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise Failure(response.host, f"the realm it names for tokens is not a URL: `{failure.one_line(realm, 80)}`")
         if parts.scheme == "http" and credential is not None and not self._transport.trusts_anyone(parts.netloc):
             raise Failure(
                 response.host,
                 f"it wants the credentials to go to `{parts.netloc}` by plain HTTP "
                 "(hint: if that is meant, say `insecure: true` of that host in registries.yaml)",
             )
+        return realm
 
 
 def merge(scopes: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ import binascii
 import fnmatch
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,6 +203,8 @@ def _entries(auths: Mapping[str, Any], where: str) -> list[tuple[str, Credential
             entry.get("registrytoken", ""),
             where,
         )
+        if not re.fullmatch(r"[\x21-\x7e]*", credential.registry_token):
+            raise ValueError(f"{where}: `registrytoken` of `{key}` cannot be sent in a header")
         if username or credential.identity_token or credential.registry_token:
             entries.append((key, credential))
     return entries

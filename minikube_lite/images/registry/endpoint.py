@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from minikube_lite.images.registry import challenge, failure
 from minikube_lite.images.registry.credentials import Credential, Found
 from minikube_lite.images.registry.failure import Failure
+from minikube_lite.images.registry.urls import origin, resolve
 
 if TYPE_CHECKING:
     from minikube_lite.images.registry.auth import Authority
@@ -136,23 +137,24 @@ class Endpoint:
     ) -> Response:
         authority = self._tools.authority
         header = authority.header(self.host, credential, scopes)
-        # Twice: a token that is known may have been withdrawn since.
-        for _ in range(2):
+        answered = False
+        while True:
             response = self._follow(method, path, {**headers, **({"Authorization": header} if header else {})}, body)
-            if response.status != 401 or response.host != self.host:
+            # What was known from before may have been withdrawn since; what was got just now is not got again.
+            if response.status != 401 or response.host != self.host or answered:
                 break
             with closing(response):
                 data = response.body(what, ERROR_LIMIT)
             challenges = challenge.parse(response.header_list("WWW-Authenticate"))
             try:
-                answer = authority.answer(response, challenges, credential, scopes, header)
+                header = authority.answer(response, challenges, credential, scopes, header)
             except Failure as problem:
                 if problem.status in (400, 401, 403):
                     raise self._refused(credential, what, 401, f"; {problem}") from problem
                 raise
-            if not answer:
+            if not header:
                 raise self._refused(credential, what, 401, failure.said(response.headers, data)[1])
-            header = answer
+            answered = True
         if response.status in ok:
             return response
         with closing(response):
@@ -194,10 +196,10 @@ class Endpoint:
 
     def locate(self, base: str, location: str) -> str:
         """The URL that a `Location` means. Raises Failure where it would leave TLS."""
-        url = urljoin(base, location)
-        old, new = urlsplit(base), urlsplit(url)
-        if new.scheme not in ("http", "https") or not new.hostname:
+        url, old = resolve(base, location), urlsplit(base)
+        if not url:
             raise Failure(self.host, f"it redirects to something that is no URL: `{_short(location)}`")
+        new = urlsplit(url)
         if old.scheme == "https" and new.scheme == "http":
             if new.hostname == old.hostname and new.port in (None, 80, old.port):
                 # A registry behind a proxy that ends TLS does not know what it is called outside.
@@ -244,12 +246,6 @@ class Endpoint:
             return url
         # As containerd: a mirror of several registries learns which one is meant.
         return f"{url}{'&' if '?' in path else '?'}ns={self.namespace}"
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port (RFC 6454): what is the same server."""
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _without_authorization(headers: Mapping[str, str]) -> dict[str, str]:

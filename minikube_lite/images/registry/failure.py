@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 
 class Failure(Exception):
@@ -24,8 +24,8 @@ class Failure(Exception):
         transient: bool = False,
         after: float | None = None,
     ) -> None:
-        super().__init__(f"{host}: {why}")
-        self.host, self.why = host, why
+        self.host, self.why = one_line(host, 100), why  # a host may be one that a server redirected to
+        super().__init__(f"{self.host}: {why}")
         self.status = status
         """Of the response; 0 where none came."""
         self.code = code
@@ -115,4 +115,4 @@ def link_parameter(link: str, name: str) -> str:
     url, bracket, rest = link.strip().removeprefix("<").partition(">")
     if not bracket or "next" not in rest:
         return ""
-    return dict(parse_qsl(urlsplit(url).query)).get(name, "")
+    return dict(parse_qsl(url.partition("?")[2].partition("#")[0])).get(name, "")

@@ -244,7 +244,7 @@ _NOTHING = {"Content-Length": "0"}
 
 def _kept(response: Response, otherwise: int) -> int:
     """The bytes that an upload has by the answer's `Range: 0-<last>`."""
-    match = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("Range", "").strip())
+    match = re.fullmatch(r"(?:bytes=)?0-(\d{1,18})", response.headers.get("Range", "").strip())
     return int(match[1]) + 1 if match else otherwise
 
 

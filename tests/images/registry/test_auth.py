@@ -131,6 +131,19 @@ def test_a_token_that_was_withdrawn_is_got_anew(
     assert issuer.issued == 2
 
 
+def test_a_token_that_is_not_enough_is_not_got_again(
+    issuer: Issuer, anonymous: Registries, remote: Callable[[str], Remote]
+) -> None:
+    given = issuer.token
+    issuer.token = lambda asked: (given(asked), issuer.good.clear())[0]  # type: ignore[method-assign, func-returns-value]
+    app = anonymous.repository(remote(f"{issuer.server.host}/private"))
+    for tokens in (1, 2):
+        text = message(lambda: app.manifest(""))
+        assert "denies the manifest `latest` without credentials, or there is no such repository (401)" in text
+        assert "it says `UNAUTHORIZED`" in text
+        assert issuer.issued == tokens
+
+
 def test_another_repository_needs_another_token(
     issuer: Issuer, anonymous: Registries, remote: Callable[[str], Remote]
 ) -> None:
@@ -231,6 +244,7 @@ def test_of_several_credentials_each_is_tried_and_the_good_one_remembered(
         (Answer(200, b"[]"), "its answer to the question for a token holds none"),
         (Answer(200, b'{"token": "x", "expires_in": "soon"}'), "holds none"),
         (Answer(404, b"nothing here"), "it does not have a token; it says `nothing here`"),
+        (Answer(200, b'{"token": "a\\nX-Evil: b"}'), "the token that it gives cannot be sent in a header"),
     ],
 )
 def test_a_token_endpoint_that_gives_none_is_named(
@@ -239,6 +253,15 @@ def test_a_token_endpoint_that_gives_none_is_named(
     issuer.token = lambda asked: answer  # type: ignore[method-assign]
     text = message(lambda: anonymous.repository(remote(f"{issuer.server.host}/app")).manifest(""))
     assert says in text
+
+
+@pytest.mark.parametrize("realm", ["ftp://a/b", "http://[bad/token", "https://a:99999/", "https://"])
+def test_a_realm_that_is_no_url_is_told(
+    issuer: Issuer, anonymous: Registries, remote: Callable[[str], Remote], realm: str
+) -> None:
+    issuer.realm = realm
+    text = message(lambda: anonymous.repository(remote(f"{issuer.server.host}/app")).manifest(""))
+    assert f"the realm it names for tokens is not a URL: `{realm}`" in text
 
 
 def test_a_password_does_not_go_over_plain_http_to_a_host_that_is_not_trusted_with_it(

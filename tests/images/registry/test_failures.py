@@ -83,6 +83,9 @@ def message(do: Callable[[], object]) -> str:
         (Answer(302, b"", {"Location": "/v2/app/manifests/1"}), "redirects in a loop (10 times"),
         (Answer(302), "redirects without saying where to"),
         (Answer(302, b"", {"Location": "file:///etc/passwd"}), "no URL: `file:///etc/passwd`"),
+        (Answer(302, b"", {"Location": "http://host:99999/"}), "no URL: `http://host:99999/`"),
+        (Answer(302, b"", {"Location": "http://[bad/"}), "no URL: `http://[bad/`"),
+        (Answer(302, b"", {"Location": "http://a\x1b[31mb/"}), "no URL"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -94,6 +97,13 @@ def test_a_manifest_that_is_none_says_why(
     assert says in text
     assert text.startswith(f"cannot pull `{server.host}/app:1`: {server.host}: ")
     assert waits == [], "what will not be better in a moment is not tried again"
+
+
+def test_a_redirect_to_nowhere_names_where(server: Evil, app: Repository) -> None:
+    server.answer = lambda asked: Answer(302, b"", {"Location": "http://" + "a" * 70 + ".invalid/"})
+    assert f"{'a' * 70}.invalid: this cannot be asked for" in message(lambda: app.manifest(""))
+    server.answer = lambda asked: Answer(302, b"", {"Location": "http://gone.invalid/"})
+    assert "gone.invalid: this name is not known" in message(lambda: app.manifest(""))
 
 
 def test_a_manifest_with_another_digest_is_refused(server: Evil, app: Repository) -> None:
@@ -225,6 +235,7 @@ def test_without_ranges_what_is_known_is_read_over(server: Evil, app: Repository
     [
         (Answer(206, BLOB[5:], {"Content-Range": f"bytes 5-{len(BLOB) - 1}/{len(BLOB)}"}), "where `bytes 1000-`"),
         (Answer(206, BLOB[1000:]), "it sent the piece `` of the blob"),
+        (Answer(206, BLOB[1000:], {"Content-Range": "bytes " + "9" * 5000 + "-"}), "it sent the piece `bytes 9999"),
         (Answer(416), "it answered 416"),
         (error(404, "BLOB_UNKNOWN"), f"it does not have the blob {DESCRIPTOR.digest}"),
     ],
