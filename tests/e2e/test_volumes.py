@@ -352,6 +352,46 @@ def test_what_is_mounted_on_the_host_later_is_seen_only_where_it_is_asked_for(ya
         subprocess.run(["umount", str(host)], check=True)
 
 
+@pytest.fixture
+def shared_mount(host: Path) -> Iterator[Path]:
+    """A tmpfs of the machine's whose mounts travel."""
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(host)], check=True)
+    subprocess.run(["mount", "--make-rshared", str(host)], check=True)
+    yield host
+    subprocess.run(["umount", "-R", str(host)], check=True)
+
+
+def test_what_a_privileged_container_mounts_is_seen_by_the_machine(yard: Yard, shared_mount: Path) -> None:
+    (shared_mount / "inner").mkdir()
+    container = yard.container(
+        securityContext={"privileged": True}, volumeMounts=[mount(mountPropagation="Bidirectional")]
+    )
+    yard.run("web", container, volumes=data(hostPath={"path": str(shared_mount)}))
+    yard.sh("web", "mount -t tmpfs none /data/inner && echo x >/data/inner/file")
+    assert (shared_mount / "inner" / "file").read_text() == "x\n"
+    yard.sh("web", "umount /data/inner")
+    assert not (shared_mount / "inner" / "file").exists()
+    yard.remove("web")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [("Bidirectional", "but it is not a shared mount"), ("HostToContainer", "but it is not a shared or slave mount")],
+)
+def test_mounts_cannot_travel_over_a_private_one(yard: Yard, host: Path, wanted: str, words: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(host)], check=True)
+    try:
+        subprocess.run(["mount", "--make-private", str(host)], check=True)
+        container = yard.container(securityContext={"privileged": True}, volumeMounts=[mount(mountPropagation=wanted)])
+        yard.put("web", container, volumes=data(hostPath={"path": str(host)}))
+        waiting = yard.wait_state("web", "waiting", "CreateContainerConfigError")
+        assert f'path "{host}" is mounted on "{host}" {words}' in waiting["message"]
+        (yard.node.manifests / "web.json").unlink()
+        yard.node.wait_gone("web")
+    finally:
+        subprocess.run(["umount", str(host)], check=True)
+
+
 # -- groups ----------------------------------------------------------------------------------------------------------
 
 
@@ -405,6 +445,23 @@ def test_changed_volumes_make_a_new_pod(yard: Yard) -> None:
     yard.node.wait_phase("web", "Running")
     assert found["metadata"]["uid"] != before
     yard.nothing_is_left_of(before)
+
+
+def test_a_pod_with_something_mounted_in_its_volume_stays_until_it_is_gone(yard: Yard) -> None:
+    yard.run("web", yard.container(volumeMounts=[mount()]), volumes=data())
+    uid = yard.uid("web")
+    inner = yard.node.paths.empty_dir(uid, "data") / "inner"
+    inner.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(inner)], check=True)
+    try:
+        (inner / "precious").write_text("x")
+        (yard.node.manifests / "web.json").unlink()
+        yard.wait_event("web", "FailedSync", f"{inner} is still mounted")
+        assert (inner / "precious").exists()
+    finally:
+        subprocess.run(["umount", str(inner)], check=True)
+    yard.node.wait_gone("web")
+    yard.nothing_is_left_of(uid)
 
 
 def test_volumes_outlive_the_node_and_a_new_one_takes_them_away(fresh: Yard) -> None:
