@@ -1,8 +1,8 @@
 """The child that becomes a container's PID 1. Made by the starter; ends in execve(2).
 
 From the top of `set_up` to its end is the road from a process, in its cgroup and its PID namespace, to a container.
-The shim is told by a pipe: one line of facts and one with the reply, then, if the exec failed, a line with the error;
-that the pipe closes after the first two is the exec's success.
+The starter is told by a pipe: a line with the reply, then, if the exec failed, one with the error; that the pipe
+closes after the first is the exec's success. By another pipe the shim is told whom it will have to wait for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def become_init(start: Start, made: Mapping[str, Any]) -> NoReturn:
     """Set everything up and run the command. `made`: what the shim has to undo if that fails."""
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
-        parent_alive(start.report)
+        parent_alive(start.tell)
         set_up(start)
         start.process.execute(bool(start.message.get("ignoreSigchld")))
     except BaseException as error:
@@ -49,6 +49,7 @@ def set_up(start: Start) -> None:
     start.birth.join_cgroup(start.cgroup)  # before the cgroup namespace is made: its root is where the process is then
     process.limit()
     me = int(os.readlink("/proc/self"))  # not getpid(2): that is 1 in a new pid namespace
+    os.write(start.tell, json.dumps((me, start.birth.cgroup)).encode() + b"\n")
     started = start_time(me)
     namespaces.enter()
     if namespaces.owns(kernel.CLONE_NEWUTS) and config.get("hostname"):
@@ -76,12 +77,12 @@ def set_up(start: Start) -> None:
     change_directory(root, process.cwd)
     take_stdio(start.stdio)
     process.own_stdio()
-    process.become(lambda: parent_alive(start.report))
+    process.become(lambda: parent_alive(start.tell))
     kernel.close_range(3, flags=kernel.CLOSE_RANGE_CLOEXEC)
     told = ("pid", "startTime", "shimPid", "shimStartTime", "startedAt", "startedWall")
     answer = {name: state[name] for name in told}
-    reply = {"ok": answer | {"mismatches": start.warnings + process.warnings + rootfs.warnings}}
-    os.write(start.report, f"{json.dumps([me, start.birth.cgroup])}\n{json.dumps(reply)}\n".encode())
+    warnings = start.warnings + process.warnings + rootfs.warnings
+    os.write(start.report, json.dumps({"ok": answer | {"mismatches": warnings}}).encode() + b"\n")
 
 
 def unsupported(config: Mapping[str, Any], message: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,7 @@ from signal import NSIG, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGKILL, SIGPIP
 from signal import signal as set_handler
 
 from minikube_lite.linux import syscalls as kernel
+from minikube_lite.linux.birth import vfork_works
 from minikube_lite.linux.capabilities import last_capability, own_permitted
 from minikube_lite.linux.cgroup_layout import layout
 from minikube_lite.linux.datagram import MAX_MESSAGE, parse, receive, rights
@@ -59,13 +60,14 @@ SPARES = 2
 class Host:
     """What every child needs to know of the machine, read once."""
 
-    __slots__ = ("boot_id", "capabilities", "last_capability", "network")
+    __slots__ = ("boot_id", "capabilities", "last_capability", "network", "vfork")
 
     def __init__(self) -> None:
         self.boot_id = boot_id()
         self.capabilities = own_permitted()
         self.last_capability = last_capability()
         layout()  # the cgroup trees: kept by that module
+        self.vfork = vfork_works()
         self.network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -208,9 +210,9 @@ class Launcher:
         """A child has replied, or died without."""
         ours, number = self.children.pop(fd)
         data, fds = receive(ours)
+        self._reply(number, data or DIED, fds)
         self.poller.unregister(fd)
         ours.close()
-        self._reply(number, data or DIED, fds)
         for received in fds:
             os.close(received)
 

@@ -53,18 +53,16 @@ def run_shim(host: Host, control: int) -> None:
         return  # there was no request, and will be none
     run = Shim(told, out[0], err[0])
     try:
-        answer = run.take_over()
+        run.take_over()
     except Exception as error:
-        answer = b""
         refusal = json.dumps({"error": run.undo(as_failure(error)).to_json()}).encode()
-    try:
-        os.write(control, answer or refusal)
-    except BrokenPipeError:
-        pass  # the launcher has died: the node finds the container by state.json
+        try:
+            os.write(control, refusal)
+        except BrokenPipeError:
+            pass  # the launcher has died
+        return
     os.close(control)
-    if answer:
-        os.waitpid(starter, 0)
-        run.wait()
+    run.wait(starter)
 
 
 class Shim:
@@ -87,18 +85,16 @@ class Shim:
         for fd in (out, err):
             os.set_blocking(fd, False) if log else os.close(fd)
 
-    def take_over(self) -> bytes:
-        """PID 1 has become the command: write that down and return the reply. Raises Failure if it has not; OSError."""
+    def take_over(self) -> None:
+        """Raises Failure if PID 1 has not become the command; OSError."""
         if len(self.told) > 1 and self.told[1].startswith(b"["):
             self.pid, self.cgroup = parse(self.told[1].decode(), 0)[0]
-        if len(self.told) != 3:
+        if len(self.told) != 3 or not self.told[2].startswith(b'{"ok"'):
             raise self._failure()
         self.pidfd = os.pidfd_open(self.pid)
-        os.rename(f"{self.bundle}/{STARTING}", f"{self.bundle}/{STATE}")
-        return self.told[2]
 
     def _failure(self) -> Failure:
-        if self.told[-1].startswith(b"{"):
+        if self.told[-1].startswith(b'{"error"'):
             return Failure(**json.loads(self.told[-1])["error"])
         return Failure("CreateError", "the process that was to become the container was killed")
 
@@ -130,16 +126,17 @@ class Shim:
     def _made(self) -> dict[str, Any]:
         """What there is to undo: as it was told, or, by one that could not tell it any more, what there may be."""
         if (last := self.told[-1]).startswith(b'{"error"'):
-            made: dict[str, Any] = json.loads(last)["made"]
-            return made
+            made: dict[str, Any] | None = json.loads(last)["made"]
+            if made is not None:
+                return made
         if (read_json(f"{self.bundle}/{SHIM}") or {}).get("pid") != os.getpid():
             return {}
         config = read_json(f"{self.bundle}/config.json") or {}
         return {"claim": True, "cgroup": cgroups_path(config, self.bundle)}
 
-    def wait(self) -> None:
+    def wait(self, starter: int) -> None:
         """Copy output until PID 1 has ended, then kill what it left, write the rest of the log and the exit record."""
-        self._follow()
+        self._follow(starter)
         _, status = os.waitpid(self.pid, 0)
         ended, ended_wall = boottime(), time()
         state = json.loads(self.told[2])["ok"]
@@ -175,14 +172,16 @@ class Shim:
             },
         )
 
-    def _follow(self) -> None:
-        """Sleep in poll(2) until PID 1 has ended, writing what its pipes bring."""
+    def _follow(self, starter: int) -> None:
+        """Sleep in poll(2) until PID 1 has ended, writing what its pipes bring; on the way reap the starter."""
         poller = select.poll()
         poller.register(self.pidfd, select.POLLIN)
         for fd in self.streams:
             poller.register(fd, select.POLLIN)
         while True:
-            waiting = any(stream.pending for stream in self.streams.values())
+            if starter and os.waitpid(starter, os.WNOHANG)[0]:
+                starter = 0
+            waiting = starter or any(stream.pending for stream in self.streams.values())
             events = poller.poll(FLUSH_AFTER if waiting else None)
             if not events:
                 for stream in self.streams.values():

@@ -21,10 +21,10 @@ from minikube_lite.linux.birth import Birth
 from minikube_lite.linux.cgroups import Cgroup
 from minikube_lite.linux.datagram import parse, receive
 from minikube_lite.linux.errors import Failure
-from minikube_lite.linux.init import become_init, give_up, parent_alive, unsupported
+from minikube_lite.linux.init import STARTING, become_init, give_up, parent_alive, unsupported
 from minikube_lite.linux.namespaces import Namespaces
 from minikube_lite.linux.process import Process
-from minikube_lite.linux.records import claim, process_record, read_json
+from minikube_lite.linux.records import STATE, claim, process_record, read_json
 from minikube_lite.linux.rootfs import DEVICE_RULES, Rootfs, root_path
 
 TYPE_CHECKING = False
@@ -35,12 +35,16 @@ if TYPE_CHECKING:
     from minikube_lite.linux.launcher import Host
 
 
-def become_starter(host: Host, control: int, shim: int, outputs: tuple[int, int], report: int) -> NoReturn:
-    """Serve the one `run` request that comes on `control`; `outputs` are the ends to write to of the log's pipes."""
+SPOILT = b'{"error": {"reason": "CreateError", "message": "state.json could not be written"}, "made": null}\n'
+
+
+def become_starter(host: Host, control: int, shim: int, outputs: tuple[int, int], tell: int) -> NoReturn:
+    """Serve the one `run` request that comes on `control`; `outputs` are the ends to write to of the log's pipes,
+    `tell` that of the pipe to the shim."""
     made: dict[str, Any] = {}
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
-        parent_alive(report)
+        parent_alive(tell)
         requests = socket(AF_UNIX, SOCK_SEQPACKET, 0, control)
         record = process_record(shim, host.boot_id)
         if not waiting(control):
@@ -49,14 +53,47 @@ def become_starter(host: Host, control: int, shim: int, outputs: tuple[int, int]
         if not data:
             os._exit(0)  # the launcher has gone, nobody will ask any more
         message = parse(data.decode(), 0)[0]
-        tell(report, message)
+        os.write(tell, known(message))
         start = prepare(host, message, record, made)
-        start.stdio, start.report = stdio(message, fds, outputs), report
-        if start.birth.fork(kernel.CLONE_PARENT) == 0:
-            become_init(start, made)
-        os._exit(0)
+        start.stdio, start.tell = stdio(message, fds, outputs), tell
+        give_birth(start, made, control)
     except BaseException as error:
-        give_up(report, error, made)
+        give_up(tell, error, made)
+
+
+def give_birth(start: Start, made: Mapping[str, Any], control: int) -> NoReturn:
+    """Make PID 1. Once it is the command write that down, tell the shim and answer the request.
+
+    After a vfork nothing but functions in C may be called (see `Vfork`), and there is no way out but os._exit.
+    """
+    starting, running = f"{start.bundle}/{STARTING}", f"{start.bundle}/{STATE}"
+    tell, answered = start.tell, select.poll()
+    answered.register(control, 0)
+    heard, start.report = os.pipe()
+    report, said, pid = start.report, b"", -1
+    if start.host.vfork:
+        call = start.birth.vfork(lambda: become_init(start, made), kernel.CLONE_PARENT)
+        pid = kernel.syscall(*call.arguments)
+    if pid < 0 and start.birth.fork(kernel.CLONE_PARENT) == 0:
+        become_init(start, made)
+    try:
+        os.close(report)
+        while chunk := os.read(heard, 65536):
+            said += chunk
+        if said.startswith(b'{"ok"') and said.count(b"\n") == 1:
+            os.rename(starting, running)
+            os.write(tell, said)
+            os.write(control, said)
+            answered.poll(5)  # let those first who have to pass it on: taking this process down costs a while
+        else:
+            os.write(tell, said)
+    except BrokenPipeError:
+        pass  # the launcher has died: the node finds the container by state.json
+    except OSError:
+        os.write(tell, SPOILT)
+    finally:
+        os.close(tell)  # now: an exit takes the memory down first, and the shim would wait for that
+        os._exit(0)
 
 
 class Start:
@@ -73,14 +110,15 @@ class Start:
         self.rootfs = Rootfs(config, self.bundle, message.get("rootfs") or ())
         self.warnings = unsupported(config, message)
         self.stdio = (0, 1, 2)
-        self.report = -1
+        self.tell = self.report = -1
+        """The ends to write to of the pipes to the shim and to the starter."""
 
 
-def tell(report: int, message: Mapping[str, Any]) -> None:
+def known(message: Mapping[str, Any]) -> bytes:
     """What the shim must know in any case: the bundle, and the log's path and limits."""
     log = message.get("log") or {}
-    known = (message["bundle"], log.get("path"), log.get("maxBytes") or 10 << 20, log.get("maxFiles") or 5)
-    os.write(report, json.dumps(known).encode() + b"\n")
+    facts = (message["bundle"], log.get("path"), log.get("maxBytes") or 10 << 20, log.get("maxFiles") or 5)
+    return json.dumps(facts).encode() + b"\n"
 
 
 def prepare(host: Host, message: Mapping[str, Any], shim: dict[str, Any], made: dict[str, Any]) -> Start:

@@ -13,6 +13,11 @@ from ctypes import c_char_p, c_int, c_long, c_uint, c_ulong, c_void_p
 from errno import EAGAIN
 from signal import SIGCHLD
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW = 32, 64, 128, 256
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_MOVE, MS_REC, MS_SILENT = 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15
@@ -21,7 +26,7 @@ MS_RELATIME, MS_I_VERSION, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 23, 1 << 
 MNT_DETACH = 2
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
-CLONE_INTO_CGROUP, CLONE_PARENT = 0x2_0000_0000, 0x8000
+CLONE_INTO_CGROUP, CLONE_VM, CLONE_VFORK, CLONE_PARENT = 0x2_0000_0000, 0x100, 0x4000, 0x8000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWTIME = 0x10000000, 0x20000000, 0x40000000, 0x80
 
 AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = -100, 0x8000, 0x1000, 0x100
@@ -75,23 +80,60 @@ _rt_sigaction = _function("syscall", c_long, c_long, c_char_p, c_void_p, c_ulong
 _seccomp = _function("syscall", c_long, c_ulong, c_ulong, c_char_p)
 
 # A fork: its child has no other thread that could hold the interpreter lock, so the call must not let go of it.
-_syscall_locked = ctypes.PyDLL(None, use_errno=True).syscall
-_syscall_locked.argtypes, _syscall_locked.restype = (c_long, c_void_p, c_ulong, c_long, c_long, c_long), c_long
+syscall = ctypes.PyDLL(None, use_errno=True).syscall
+syscall.argtypes, syscall.restype = (c_long, c_void_p, c_ulong, c_long, c_long, c_long), c_long
+_malloc = _libc.malloc
+_malloc.argtypes, _malloc.restype = (c_ulong,), c_void_p
 
 
 def clone(flags: int) -> int:
     """The raw call, as fork: 0 in the child, -1 on failure. Only for `birth`, which does what has to be done around."""
-    pid: int = _syscall_locked(_CLONE, flags | SIGCHLD, 0, 0, 0, 0)
+    pid: int = syscall(_CLONE, flags | SIGCHLD, 0, 0, 0, 0)
     return pid
 
 
 def clone3(flags: int, cgroup: int) -> int:
-    """The same, with CLONE_INTO_CGROUP among the flags: born in the v2 cgroup that the descriptor is open on."""
-    arguments = (ctypes.c_uint64 * 11)()  # struct clone_args
-    arguments[0], arguments[10] = flags, cgroup
-    arguments[4] = 0 if flags & CLONE_PARENT else SIGCHLD  # a sibling has the caller's (clone(2))
-    pid: int = _syscall_locked(_CLONE3, ctypes.addressof(arguments), ctypes.sizeof(arguments), 0, 0, 0)
+    """The same, born in the v2 cgroup that the descriptor is open on."""
+    arguments = clone_args(flags, cgroup)
+    pid: int = syscall(_CLONE3, ctypes.addressof(arguments), ctypes.sizeof(arguments), 0, 0, 0)
     return pid
+
+
+def clone_args(flags: int, cgroup: int = -1) -> ctypes.Array[ctypes.c_uint64]:
+    """`struct clone_args`; `cgroup` as for `clone3`, or -1."""
+    arguments = (ctypes.c_uint64 * 11)()
+    arguments[4] = 0 if flags & CLONE_PARENT else SIGCHLD  # a sibling has the caller's (clone(2))
+    if cgroup >= 0:
+        flags, arguments[10] = flags | CLONE_INTO_CGROUP, cgroup
+    arguments[0] = flags
+    return arguments
+
+
+class Vfork:
+    """vfork(2) into a new process that uses this one's memory, while this one is suspended, until it executes or ends:
+
+        call = Vfork(child, flags, cgroup)
+        pid = syscall(*call.arguments)
+
+    So no memory is copied, neither at once nor page by page. As posix_spawn(3) does it, the child has a stack of its
+    own. It comes out of the kernel at the end of libc's `syscall`, and returns to where its stack says: to `child`,
+    which must not return. On other processors than x86_64 the return address is in a register: there is no such way.
+
+    The interpreter's record of what it is executing is the child's afterwards. So where `syscall` was called there may
+    be no call of a Python function, and no return, any more: only functions written in C, until os._exit.
+    """
+
+    __slots__ = ("_child", "_clone", "arguments")
+    STACK = 1 << 18
+
+    def __init__(self, child: Callable[[], NoReturn], flags: int, cgroup: int = -1) -> None:
+        self._child = ctypes.PYFUNCTYPE(None)(child)
+        stack: int = _malloc(self.STACK)
+        end = (stack + self.STACK) // 16 * 16 - 16
+        ctypes.c_uint64.from_address(end).value = ctypes.cast(self._child, c_void_p).value or 0
+        self._clone = clone_args(flags | CLONE_VM | CLONE_VFORK, cgroup)
+        self._clone[5], self._clone[6] = stack, end - stack
+        self.arguments = (_CLONE3, ctypes.addressof(self._clone), ctypes.sizeof(self._clone), 0, 0, 0)
 
 
 def oserror(what: str) -> OSError:
