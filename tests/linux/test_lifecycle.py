@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -167,16 +168,50 @@ async def test_a_request_does_not_wait_for_another(make_box: Callable[[], Box]) 
         await waiting
 
 
-async def test_a_shim_that_is_killed_while_it_starts_is_reported(box: Box) -> None:
+@pytest.mark.parametrize("which", ["shim", "starter"])
+async def test_who_is_killed_while_it_starts_a_container_is_reported(box: Box, which: str) -> None:
     os.mkfifo(box.bundle / "fifo")
     box.path("config.json").symlink_to("fifo")
     waiting = asyncio.ensure_future(box.launcher.request("run", bundle=str(box.bundle), rootfs=box.layers))
-    children = Path(f"/proc/{box.launcher.pid}/task/{box.launcher.pid}/children")
-    await until(lambda: children.read_text().split(), "a shim")
-    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
-    with pytest.raises(LauncherError) as caught:
+    starter, writer = await reader_of(box.bundle / "fifo")
+    os.kill(parent_of(starter) if which == "shim" else starter, signal.SIGKILL)
+    with pytest.raises(LauncherError, match="died" if which == "shim" else "was killed"):
         await waiting
-    assert "died" in caught.value.message
+    await gone(starter)
+    os.close(writer)
+    assert box.made() == {"fifo"}
+
+
+async def reader_of(fifo: Path) -> tuple[int, int]:
+    """The process that reads the FIFO, once one does, and a descriptor to write to it."""
+    writer = -1
+
+    def opened() -> bool:
+        nonlocal writer
+        try:
+            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        return writer >= 0
+
+    await until(opened, "somebody opens the FIFO")
+    (found,) = (pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if has_open(pid, fifo))
+    return found, writer
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether the process, which is not this one, has the file open; one that may not be looked into has not."""
+    if pid == os.getpid():
+        return False
+    try:
+        return str(path) in [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return False
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 async def test_a_shim_sleeps_while_its_container_is_quiet(box: Box) -> None:
