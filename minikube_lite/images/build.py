@@ -41,6 +41,8 @@ def from_directory(directory: Path, layout: Path, config: Mapping[str, Any], *, 
     """
     if not directory.is_dir():
         raise unavailable(f"`{directory}` is not a directory")
+    if layout.resolve().is_relative_to(directory.resolve()):
+        raise unavailable(f"`{directory}` holds the place where the image is made ({layout}): it cannot be in itself")
     if not os.listdir(directory):
         raise unavailable(f"the directory `{directory}` is empty: a root file system is expected in it")
     _refuse_marks(directory)

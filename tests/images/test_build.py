@@ -110,3 +110,11 @@ def test_what_can_be_no_image_is_refused(tmp_path: Path, prepare: Any, message: 
     (tmp_path / "layout").mkdir()
     with pytest.raises(ImageError, match=message):
         build.from_directory(tmp_path / "root", tmp_path / "layout", {}, created=CREATED, made_by="test")
+
+
+def test_the_machine_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "layout").mkdir()
+    for directory in (Path("/"), tmp_path, tmp_path / "layout"):
+        with pytest.raises(ImageError, match="it cannot be in itself"):
+            build.from_directory(directory, tmp_path / "layout", {}, created=CREATED, made_by="test")
+    assert list((tmp_path / "layout").iterdir()) == []

@@ -99,7 +99,9 @@ def test_a_symlink_that_is_swapped_in_meanwhile_never_leads_out(volume: Path, pa
     (volume / "link").symlink_to("../host")
     with swapping(volume / "part", volume / "link"):
         opened = 0
-        for _ in range(3000):
+        for _ in range(1_000_000):  # most tries meet a swap on a busy machine, and the kernel gives up on those
+            if opened > 200:
+                break
             try:
                 fd = open_part(str(volume), path, create=create)
             except OSError:
@@ -108,7 +110,7 @@ def test_a_symlink_that_is_swapped_in_meanwhile_never_leads_out(volume: Path, pa
             os.close(fd)
             assert place.is_relative_to(volume), place
             opened += 1
-        assert opened > 100
+        assert opened > 200
     assert sorted(os.listdir(volume.parent / "host")) == ["deep", "file"]
 
 
