@@ -237,6 +237,11 @@ def test_a_volume_without_a_source_is_an_empty_dir() -> None:
     assert pod.spec.volumes[0].kind == "emptyDir"
 
 
+def test_that_no_image_is_pulled_for_a_volume_is_said() -> None:
+    (warning,) = read(volume(image={"reference": "nginx", "pullPolicy": "Always"})).warnings
+    assert "no image is pulled for a volume" in warning
+
+
 @pytest.mark.parametrize("kind", ["emptyDir", "configMap", "downwardAPI", "persistentVolumeClaim", "image"])
 def test_a_volume_says_of_which_kind_it_is(kind: str) -> None:
     inner = {"configMap": {"name": "a"}, "persistentVolumeClaim": {"claimName": "a"}, "image": {"reference": "host"}}
