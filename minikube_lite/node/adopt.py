@@ -113,7 +113,7 @@ def sweep(paths: Paths, pods: Pods) -> None:
             log.warning("orphan_swept", cgroup=f"{paths.cgroup}/{name}")
             if not cgroups.sweep(f"{paths.cgroup}/{name}"):
                 log.warning("cgroup_left_behind", cgroup=f"{paths.cgroup}/{name}")
-    for directory in (paths.run / "pods", paths.run / "volumes", paths.pods):
+    for directory in (paths.run / "pods", paths.volumes, paths.pods):
         for uid in os.listdir(directory) if directory.is_dir() else ():
             if uid not in known:
                 log.warning("orphan_swept", path=str(directory / uid))

@@ -35,6 +35,7 @@ class Paths:
             self.cgroup = f"/minikube-lite-{zlib.crc32(os.fsencode(self.root)):08x}"
         self.socket = self.run / "api.sock"
         self.lock = self.run / "node.lock"
+        self.volumes = self.run / "volumes"
         self.images = self.state / "images"
         self.seccomp_programs = self.run / "seccomp"
         self.pods = self.state / "pods"
@@ -52,7 +53,7 @@ class Paths:
 
     def pod_volumes(self, uid: str) -> Path:
         """Those of the pod's volumes that are mounted: file systems in memory, images."""
-        return self.run / "volumes" / uid
+        return self.volumes / uid
 
     def empty_dir(self, uid: str, volume: str) -> Path:
         """An emptyDir of the pod's that lies on disk."""

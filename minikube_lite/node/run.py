@@ -96,9 +96,12 @@ def _manifests(paths: Paths, given: Path | None) -> Path:
 
 def _make_directories(paths: Paths) -> None:
     try:
-        for directory in (paths.state, paths.pods, paths.images, paths.run, paths.run / "pods", paths.logs):
+        private = (paths.state, paths.pods, paths.images, paths.run / "pods", paths.volumes, paths.logs)
+        for directory in (paths.run, *private):
             directory.mkdir(parents=True, exist_ok=True)
-            directory.chmod(0o700 if directory != paths.run else 0o755)
+            directory.chmod(
+                0o755 if directory == paths.run else 0o700
+            )  # secrets' files are as open as Kubernetes has them
     except OSError as error:
         raise CannotRun(f"cannot make {error.filename}: {error.strerror}") from error
 

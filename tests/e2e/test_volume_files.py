@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,18 @@ def test_what_has_changed_while_no_node_ran_is_written_by_the_next(fresh: Yard) 
     fresh.node.start()
     inside_becomes(fresh, "web", "/data/key", "two")
     assert fresh.pid("web") == pid
+
+
+def test_a_secret_is_read_by_no_other_user_of_the_machine(yard: Yard) -> None:
+    """Its file may be read by every user in the pod, so the way there from outside of it is closed."""
+    config(yard, kind="Secret", data={"key": "correct horse battery"})
+    start(yard, volumes=volume(secret={"secretName": "conf"}))
+    assert yard.exec("web", "stat", "-Lc", "%a", "/data/key") == "644\n"
+    [file] = yard.node.paths.volumes.glob("*/files/*/key")
+    above = file.relative_to(yard.node.paths.run).parents
+    modes = [stat.S_IMODE((yard.node.paths.run / part).stat().st_mode) for part in above]
+    assert any(not mode & 0o077 for mode in modes), modes
+    gone(yard, kind="Secret")
 
 
 def test_a_secret_is_on_no_disk_but_in_its_manifest(yard: Yard) -> None:
