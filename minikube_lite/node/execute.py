@@ -89,7 +89,7 @@ class Executor:
         self._wake = wake
         self._publish = publish
         self._boot_id = boot_id
-        self._volumes = VolumeWork(paths, pods, runtime, report, again)
+        self._volumes = VolumeWork(paths, pods, runtime, report, again, images.bring_for_volumes)
         runtime.on_exit = self.container_exited
         runtime.on_sandbox_lost = self.sandbox_lost
 

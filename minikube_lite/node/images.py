@@ -26,10 +26,11 @@ from minikube_lite.node.clock import boottime
 from minikube_lite.node.image_secrets import PullSecrets, Secret, pull_secrets
 from minikube_lite.node.image_volumes import lease_user as volume_lease
 from minikube_lite.node.pods import Pods
-from minikube_lite.node.pulls import Pulls
+from minikube_lite.node.pulls import Done, Pulls
 from minikube_lite.node.records import PodRecord
 from minikube_lite.node.reporter import Reporter
-from minikube_lite.node.runtime import PAUSE, lease_user
+from minikube_lite.node.runtime import PAUSE, RuntimeFailure, lease_user
+from minikube_lite.spec.objects import Container
 
 LOOK = 2.0
 """Seconds between two looks whether an image that could not be pulled was brought in by hand meanwhile."""
@@ -152,18 +153,28 @@ class PodImages:
         task.add_done_callback(over)
 
     async def _bring(self, wish: _Wish, remote: Remote | None, step: pulling.Step) -> None:
-        record = self._pods[wish.key]
+        asks = remote is not None and step != "use"
+        try:
+            done = await self._share(self._pods[wish.key], wish, remote, step)
+        except ImageError as error:
+            self._failed(wish, error)
+            return
+        if isinstance(done.result, ImageError):
+            self._failed(wish, done.result)
+            return
+        self._use(wish, done.result, present=remote is not None and not asks)
+        if asks and (left := self._pods.by_uid(wish.uid)) is not None:
+            self._say_pulled(left, wish, done, done.result)
+
+    async def _share(self, record: PodRecord, wish: _Wish, remote: Remote | None, step: pulling.Step) -> Done[Ready]:
+        """Bring it in, or wait for who does. Raises ImageError where the pod's secrets are none."""
         asks = remote is not None and step != "use"
         if asks:
             self._report.normal(record, "Pulling", f'Pulling image "{wish.reference}"', wish.container)
         secrets = pull_secrets(record.observed.pod, self._secret) if remote is not None else PullSecrets()
         if asks and (warning := secrets.warning()):
             self._report.warning(record, "FailedToRetrieveImagePullSecret", warning)
-        try:
-            keychain = keychain_of(secrets.documents) if secrets.documents else None
-        except ImageError as error:
-            self._failed(wish, error)
-            return
+        keychain = keychain_of(secrets.documents) if secrets.documents else None
 
         def work(progress: Progress) -> Ready:
             if remote is not None:
@@ -172,14 +183,43 @@ class PodImages:
 
         # Who has other credentials asks for himself: a refusal of one is none of the other.
         key = (wish.reference, wish.base) if remote is None else (str(remote), step, secrets.documents)
-        done = await self._pulls.share(key, self._with_room(work))
-        if isinstance(done.result, ImageError):
-            self._failed(wish, done.result)
+        return await self._pulls.share(key, self._with_room(work))
+
+    async def bring_for_volumes(self, record: PodRecord) -> None:
+        """Have the images of the pod's image volumes in the store, by their `pullPolicy`, for as long as that takes.
+
+        Raises RuntimeFailure. The pod may be gone at its end: who calls it off, cancels it.
+        """
+        for volume in record.observed.pod.spec.volumes:
+            if volume.image is None:
+                continue
+            image = Container(
+                name=volume.name, image=volume.image.reference, image_pull_policy=volume.image.pull_policy
+            )
+            wish = _Wish(record.key, record.observed.uid, "", image.image, Path(record.observed.source).parent)
+            try:
+                await self._bring_for_volume(record, wish, image)
+            except ImageError as error:
+                why = f'MountVolume.SetUp failed for volume "{volume.name}" : {error.reason}: {error.message}'
+                raise RuntimeFailure("FailedMount", why) from error
+
+    async def _bring_for_volume(self, record: PodRecord, wish: _Wish, image: Container) -> None:
+        meant = reference.parse(wish.reference, wish.base)
+        if not isinstance(meant, Remote):
             return
-        self._use(wish, done.result, present=remote is not None and not asks)
-        if asks and (left := self._pods.by_uid(wish.uid)) is not None:
-            message = pulling.pulled(wish.reference, done.took, done.took_with_waiting, done.result.size)
-            self._report.normal(left, "Pulled", message, wish.container)
+        step = pulling.pull_step(image, self._presence(meant))
+        if step == "refuse":
+            raise ImageError("ErrImageNeverPull", pulling.never_pulled(wish.reference))
+        if step == "use":
+            return
+        done = await self._share(record, wish, meant, step)
+        if isinstance(done.result, ImageError):
+            raise done.result
+        self._say_pulled(record, wish, done, done.result)
+
+    def _say_pulled(self, record: PodRecord, wish: _Wish, done: Done[Ready], ready: Ready) -> None:
+        message = pulling.pulled(wish.reference, done.took, done.took_with_waiting, ready.size)
+        self._report.normal(record, "Pulled", message, wish.container)
 
     # -- in a thread -------------------------------------------------------------------------------------------------
 

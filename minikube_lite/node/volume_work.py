@@ -7,8 +7,9 @@ pod can be deleted meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -32,14 +33,24 @@ class VolumeWork:
     """At most one set-up of a pod's volumes at a time; `again(key)` is called when a long one is done."""
 
     def __init__(
-        self, paths: Paths, pods: Pods, runtime: Runtime, report: Reporter, again: Callable[[str], None]
+        self,
+        paths: Paths,
+        pods: Pods,
+        runtime: Runtime,
+        report: Reporter,
+        again: Callable[[str], None],
+        bring: Callable[[PodRecord], Coroutine[Any, Any, None]],
     ) -> None:
+        """`bring` has the images of image volumes brought in; it raises RuntimeFailure, and may be cancelled."""
         self._usage = UsageWatch(paths, self._evict)
         self._pods = pods
         self._runtime = runtime
         self._report = report
         self._again = again
+        self._bring = bring
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._bringing: dict[str, asyncio.Task[None]] = {}
+        """By uid, as `_tasks`: the part of it that can be called off."""
 
     async def set_up(self, key: str, inputs: int) -> None:
         """Begin, and wait for a moment whether it is done; `inputs` as in `PodDesired`."""
@@ -64,6 +75,8 @@ class VolumeWork:
     async def _run(self, record: PodRecord, inputs: int) -> None:
         uid = record.observed.uid
         try:
+            if not await self._brought(record):
+                return
             warnings = await self._runtime.set_up_volumes(record)
         except RuntimeFailure as error:
             before = record.observed.volumes.failure
@@ -80,6 +93,18 @@ class VolumeWork:
         finally:
             del self._tasks[uid]
             self._change(uid, busy=False)
+
+    async def _brought(self, record: PodRecord) -> bool:
+        """Have what is to be mounted brought in, once; False where that was called off."""
+        if record.observed.volumes.ready:
+            return True
+        uid = record.observed.uid
+        task = self._bringing[uid] = asyncio.get_running_loop().create_task(self._bring(record))
+        try:
+            await asyncio.wait((task,))
+            return not task.cancelled() and task.result() is None
+        finally:
+            del self._bringing[uid]
 
     def _change(self, uid: str, **changes: object) -> None:
         """In the record; that they are ready outlives the node."""
@@ -106,6 +131,8 @@ class VolumeWork:
     async def leave(self, uid: str) -> None:
         """The pod goes: watch it no more, and wait until nothing is done to its volumes."""
         self._usage.forget(uid)
+        if (bringing := self._bringing.get(uid)) is not None:
+            bringing.cancel()
         if (task := self._tasks.get(uid)) is not None:
             await asyncio.wait((task,))
 
@@ -117,4 +144,6 @@ class VolumeWork:
     async def close(self) -> None:
         """Let what is being done come to its end: a thread cannot be called off."""
         await self._usage.close()
+        for bringing in self._bringing.values():
+            bringing.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

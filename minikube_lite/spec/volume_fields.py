@@ -153,8 +153,8 @@ VOLUME_FIELDS: dict[str, tuple[Row, ...]] = {
         _row("volumeName", "string", _ONE_KIND, "IGNORED"),
     ),
     "ImageVolumeSource": (
-        _row("reference", "string", "as a container's `image`; one by name must be on this machine already"),
-        _row("pullPolicy", "string", "no image is pulled for a volume: bring it in first", "NOT_YET", PULL_POLICIES),
+        _row("reference", "string", "as a container's `image`, but `host`"),
+        _row("pullPolicy", "string", "as a container's `imagePullPolicy`, once for the pod", one_of=PULL_POLICIES),
     ),
     "VolumeMount": (
         _row("name!", "string", "one of `spec.volumes`"),

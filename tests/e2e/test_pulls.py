@@ -387,3 +387,52 @@ def test_user_directory_volumes_and_stop_signal_are_the_image_s(
         yard.remove("web")
         assert "told to quit" in lines.read(), "it was killed, and not asked by the image's signal"
     yard.nothing_is_left_of(uid)
+
+
+# -- image volumes -----------------------------------------------------------------------------------------------------
+
+
+def with_volume(yard: Yard, reference: str, policy: str = "IfNotPresent") -> Json:
+    """A pod of the busybox directory with an image of several layers as a volume at /image."""
+    volume = {"name": "tools", "image": {"reference": reference, "pullPolicy": policy}}
+    mounted = yard.container(volumeMounts=[{"name": "tools", "mountPath": "/image"}])
+    return yard.manifest("web", mounted, volumes=[volume])
+
+
+def test_an_image_volume_is_pulled_before_the_first_container(yard: Yard, registry: Registry) -> None:
+    image = f"{registry.host}/team/app:1"
+    registry.wrong["team/app"] = lambda asked: FAILURES["missing"][0]
+    yard.node.put("web.json", with_volume(yard, image))
+    said = yard.wait_event("web", "FailedMount", "no such repository")["message"]
+    assert said.startswith('MountVolume.SetUp failed for volume "tools" : ErrImagePull: ')
+    del registry.wrong["team/app"]
+    yard.node.wait_phase("web", "Running")
+    assert yard.wait_event("web", "Pulled")["message"].startswith(f'Successfully pulled image "{image}" in ')
+    assert yard.exec("web", "ls", "/image/bin") == yard.exec("web", "ls", "/bin")
+    assert yard.exec("web", "find", "/image", "-name", "top", "-size", "+900k") != ""  # of the upper layer
+    yard.remove("web")
+    assert not ImageStore(yard.node.paths.images).leases()
+
+
+def test_an_image_volume_that_may_not_be_pulled_waits_for_a_hand(yard: Yard, layout: Layout) -> None:
+    yard.node.put("web.json", with_volume(yard, "volume-by-hand:1", "Never"))
+    yard.wait_event("web", "FailedMount", "is not present with pull policy of Never")
+    yard.node.cli("image", "load", f"{layout.root}:1", "--name", "volume-by-hand:1")
+    yard.node.wait_phase("web", "Running")
+
+
+def test_a_pod_goes_though_the_registry_of_its_volume_says_nothing(yard: Yard, registry: Registry) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(_: Asked) -> Answer | None:
+        asked.set()
+        over.wait(30)
+        return None
+
+    registry.wrong["team/app"] = silent
+    try:
+        yard.node.put("web.json", with_volume(yard, f"{registry.host}/team/app:silent"))
+        assert asked.wait(30)
+        yard.remove("web")
+    finally:
+        over.set()

@@ -237,9 +237,11 @@ def test_a_volume_without_a_source_is_an_empty_dir() -> None:
     assert pod.spec.volumes[0].kind == "emptyDir"
 
 
-def test_that_no_image_is_pulled_for_a_volume_is_said() -> None:
-    (warning,) = read(volume(image={"reference": "nginx", "pullPolicy": "Always"})).warnings
-    assert "no image is pulled for a volume" in warning
+def test_an_image_volume_has_a_pull_policy() -> None:
+    read_ = read(volume(image={"reference": "nginx", "pullPolicy": "Always"}))
+    assert (read_.problems, read_.warnings) == ((), ())
+    (problem,) = read(volume(image={"reference": "nginx", "pullPolicy": "Allways"})).problems
+    assert problem.hint == "did you mean `Always`?"
 
 
 @pytest.mark.parametrize("kind", ["emptyDir", "configMap", "downwardAPI", "persistentVolumeClaim", "image"])
