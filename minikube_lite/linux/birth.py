@@ -32,12 +32,13 @@ class Birth:
     """Where a process is to be born: `pid` is a pidfd whose pid namespace to join, or as `Namespaces.pid` ("" for a new
     one); `cgroup` is a path."""
 
-    __slots__ = ("cgroup", "inside", "pid")
+    __slots__ = ("_chosen", "cgroup", "inside", "pid")
 
     def __init__(self, pid: str | int, cgroup: str) -> None:
         self.pid, self.cgroup = pid, cgroup
         self.inside = False
         """Whether the child is in the v2 cgroup from the start."""
+        self._chosen = False
 
     def vfork(self, child: Callable[[], NoReturn], flags: int) -> kernel.Vfork:
         """The call that runs `child` in this process' memory. If it fails there is still `fork`. Raises OSError."""
@@ -64,6 +65,9 @@ class Birth:
             os.close(directory)
 
     def _choose_namespace(self) -> None:
+        if self._chosen:
+            return  # by a `vfork` that failed; to choose a new one twice is an error (pid_namespaces(7))
+        self._chosen = True
         if isinstance(self.pid, int):
             kernel.setns(self.pid, kernel.CLONE_NEWPID, "of the container")
         elif self.pid:

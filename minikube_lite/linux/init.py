@@ -16,7 +16,7 @@ from time import time
 
 from minikube_lite.linux import syscalls as kernel
 from minikube_lite.linux.errors import Failure, as_failure
-from minikube_lite.linux.records import STATE, boottime, start_time, write_json
+from minikube_lite.linux.records import STATE, boottime, start_time, write_new
 from minikube_lite.linux.rootfs import allowed_sysctls, change_directory, write_sysctls
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ def set_up(start: Start) -> None:
         "startedAt": boottime(),
         "startedWall": time(),
     }
-    write_json(f"{bundle}/{STARTING}", state)
+    write_new(f"{bundle}/{STARTING}", state)  # nobody reads it by this name
     root = rootfs.prepare(start.cgroup)
     rootfs.enter(root, process.cwd)
     change_directory(root, process.cwd)

@@ -83,7 +83,8 @@ def read_json(path: str) -> Any:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _write(path: str, value: Any) -> None:
+def write_new(path: str, value: Any) -> None:
+    """Write a file that nobody reads before it is whole. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         data = json.dumps(value).encode()
@@ -102,7 +103,7 @@ def write_json(path: str, value: Any) -> None:
     """Replace the file in one step: a reader sees the old or the new. Not synced: these records end with the boot."""
     temporary = _temporary(path)
     try:
-        _write(temporary, value)
+        write_new(temporary, value)
         os.rename(temporary, path)
     except OSError:
         remove(temporary)
@@ -115,7 +116,7 @@ def claim(bundle: str, record: dict[str, Any]) -> bool:
     link(2) fails when the name is taken, and shows the file whole or not at all.
     """
     temporary = _temporary(f"{bundle}/{SHIM}")
-    _write(temporary, record)
+    write_new(temporary, record)
     try:
         os.link(temporary, f"{bundle}/{SHIM}")
     except FileExistsError:

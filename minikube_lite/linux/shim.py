@@ -118,7 +118,10 @@ class Shim:
             left.append(describe(error))
         if made.get("claim"):
             for name in (STARTING, STATE, SHIM):
-                remove(f"{self.bundle}/{name}")
+                try:
+                    remove(f"{self.bundle}/{name}")
+                except OSError as error:
+                    left.append(describe(error))
         if left:
             failure.message += f" (left behind: {'; '.join(left)})"
         return failure
