@@ -196,7 +196,12 @@ async def reader_of(fifo: Path) -> tuple[int, int]:
         return writer >= 0
 
     await until(opened, "somebody opens the FIFO")
-    (found,) = (pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if has_open(pid, fifo))
+
+    def readers() -> list[int]:
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if has_open(pid, fifo)]
+
+    await until(readers, "it has its descriptor: the writer may be let in just before")
+    (found,) = readers()
     return found, writer
 
 
@@ -205,9 +210,18 @@ def has_open(pid: int, path: Path) -> bool:
     if pid == os.getpid():
         return False
     try:
-        return str(path) in [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        descriptors = os.listdir(f"/proc/{pid}/fd")
     except OSError:
         return False
+    return any(target(f"/proc/{pid}/fd/{descriptor}") == str(path) for descriptor in descriptors)
+
+
+def target(link: str) -> str:
+    """Where the link leads; "" for one that was closed just now."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def parent_of(pid: int) -> int:
